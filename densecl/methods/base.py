@@ -1,0 +1,61 @@
+"""The method contract: one published system, wired from the parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from densecl.pairs import Pairs
+from densecl.views.view import ViewBatch
+
+
+@dataclass
+class MethodOutput:
+    """What one forward of a method yields.
+
+    Attributes:
+        losses: name -> scalar; the training loss is their sum (weights already applied).
+        telemetry: name -> detached scalar for the health hook. Common names:
+            ``positive_similarity``, ``negative_similarity``, ``pairs_per_image``,
+            ``empty_fraction`` (images without a pair), ``queue_live``, ``queue_age`` (steps).
+        pairs: the dense positives of this batch, or None for a global method.
+        rows: (N, D) detached loss features of this batch, for feature std and effective rank.
+    """
+
+    losses: dict[str, Tensor]
+    telemetry: dict[str, Tensor | float] = field(default_factory=dict)
+    pairs: Pairs | None = None
+    rows: Tensor | None = None
+
+
+class Method(nn.Module, ABC):
+    """Base of every pretraining method.
+
+    Attributes:
+        num_views: how many view slots ``forward`` expects.
+    """
+
+    num_views: int = 2
+
+    @abstractmethod
+    def forward(self, views: Sequence[ViewBatch]) -> MethodOutput:
+        """Losses of one (micro-)batch; changes no state but batch-norm statistics."""
+
+    def after_step(self, step: int) -> None:
+        """Queue, EMA, centres, schedules: once per optimiser step, never per micro-batch.
+
+        Args:
+            step: number of optimiser steps finished, starting at 1.
+        """
+
+    @abstractmethod
+    def backbone_for_export(self) -> nn.Module:
+        """The branch whose weights are handed over."""
+
+    @property
+    @abstractmethod
+    def export_branch(self) -> str:
+        """``online`` or ``teacher``: the name of that branch, written into checkpoints."""
