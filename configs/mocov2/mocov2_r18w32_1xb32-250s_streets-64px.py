@@ -1,0 +1,20 @@
+# MoCo v2, smoke tier: half-width ResNet-18 on the embedded streets, what `make quickstart` runs.
+#   densecl pretrain mocov2_r18w32_1xb32-250s_streets-64px
+_base_ = ["../_base_/runtime.py"]
+
+method = dict(
+    type="MoCoV2",
+    backbone=dict(type="ResNet", depth=18, width=32, strides=(1, 2, 2, 1), norm="bn"),
+    dim=128,
+    queue_size=1024,
+    temperature=0.2,
+    momentum=0.99,
+    bn_splits=4,
+    exclude_same_source=True,
+)
+views = dict(recipe="mocov2", size=64, num_views=2)
+data = dict(type="Streets", split="pretrain")
+loader = dict(batch_size=32)
+optim = dict(lr=0.48)
+schedule = dict(max_steps=250, warmup_steps=25, type="cosine")
+checkpoint = dict(every=125)

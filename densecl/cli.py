@@ -1,0 +1,59 @@
+"""The `densecl` command: one subcommand per job, each in its file of `densecl.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from densecl.errors import UsageError
+
+COMMANDS = {
+    "pretrain": "pretrain a backbone on unlabelled pictures",
+    "transfer": "fine-tune with few labels beside scratch and the controls, print the table",
+    "export": "hand a backbone over to another library, with a proof",
+    "pairs": "draw the positive pairs of any builder on a picture",
+    "data": "look at a data set: contact sheet, unreadable files, controls of the streets",
+    "configs": "list, show or copy the shipped configs",
+    "validate": "build everything a config names, run one batch, estimate memory and time",
+    "doctor": "report versions, backends, OpenCV, memory",
+}
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only the named command's module is imported, so `--help` answers at once."""
+    parser = argparse.ArgumentParser(
+        prog="densecl", description="Dense contrastive pretraining and what it is worth."
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=summary, description=summary)
+        if name == command:
+            module = importlib.import_module(f"densecl.commands.{name}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; bad input ends with a message instead of a traceback.
+
+    Returns:
+        0 on success, 2 for bad input, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((a for a in arguments if a in COMMANDS), None)
+    args = build_parser(command).parse_args(arguments)
+    try:
+        return int(args.run(args) or 0)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

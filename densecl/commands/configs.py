@@ -1,0 +1,46 @@
+"""`densecl configs list | show NAME | copy NAME FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from densecl.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Three actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="names of all shipped configs")
+    show = actions.add_parser("show", help="print a config with everything it inherits filled in")
+    show.add_argument("name")
+    copy = actions.add_parser("copy", help="copy a config, inheritance resolved, to edit it")
+    copy.add_argument("name")
+    copy.add_argument("file", type=Path)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, show or copy."""
+    from densecl.engine.config import find_config, list_configs, load_config
+
+    if args.action == "list":
+        for path in list_configs():
+            lines = path.read_text().splitlines()
+            summary = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
+            print(f"{path.stem}\n    {summary}")
+        return 0
+    config = load_config(args.name)
+    if args.action == "show":
+        print(config.pretty_text)
+        return 0
+    if args.file.exists():
+        raise UsageError(f"{args.file} exists", fix="name another file, or remove it first")
+    args.file.parent.mkdir(parents=True, exist_ok=True)
+    source = find_config(args.name)
+    if "_base_" in source.read_text():
+        args.file.write_text(f"# From {source.stem}, inheritance resolved.\n{config.pretty_text}")
+    else:
+        shutil.copyfile(source, args.file)
+    print(f"written to {args.file}; run it with: densecl pretrain {args.file}")
+    return 0

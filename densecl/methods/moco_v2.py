@@ -1,0 +1,176 @@
+"""MoCo v2: one global key per image, contrasted with a queue of earlier keys.
+
+Source: He et al. 2020 (Algorithm 1); Chen et al. 2020 (MLP head, blur, cosine schedule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densecl.errors import UsageError
+from densecl.losses import info_nce, normalise
+from densecl.memory import EMA, Queue
+from densecl.methods.base import Method, MethodOutput
+from densecl.models import MLPProjector, build_backbone
+from densecl.models.contract import Features
+from densecl.models.normalisation import convert_split_batchnorm, permuted
+from densecl.pairs import not_same_source
+from densecl.registry import METHODS
+from densecl.views.view import ViewBatch
+
+
+@METHODS.register_module()
+class MoCoV2(Method):
+    """Momentum contrast with an MLP head.
+
+    Args:
+        backbone: config of a backbone, or the module itself.
+        hidden: width of the projector's hidden layer; None = the backbone's channels.
+        dim: D of the embedding.
+        queue_size: K, number of keys remembered.
+        queue_start: ``empty`` (no live rows until pushed) or ``random`` (the reference's start).
+        temperature: > 0, divides the logits.
+        momentum: of the teacher, constant.
+        bn_splits: batch norm of the backbones works on this many sub-batches, permuted on the
+            key side, so that a key's batch statistics do not give its query away; 1 = off.
+        exclude_same_source: leave keys of the query's own image out of its negatives. On a few
+            hundred images the queue holds many of them, and pushing them away does harm.
+
+    Raises:
+        UsageError: an argument out of range.
+    """
+
+    num_views = 2
+
+    def __init__(
+        self,
+        backbone: dict[str, Any] | nn.Module,
+        *,
+        hidden: int | None = None,
+        dim: int = 128,
+        queue_size: int = 65536,
+        queue_start: str = "empty",
+        temperature: float = 0.2,
+        momentum: float = 0.999,
+        bn_splits: int = 1,
+        exclude_same_source: bool = False,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise UsageError(
+                f"method.temperature = {temperature}", needed="a number > 0", fix="use 0.2"
+            )
+        built = build_backbone(backbone)
+        if bn_splits > 1:
+            built = convert_split_batchnorm(built, bn_splits)
+        self.online = nn.ModuleDict({"backbone": built, **self.heads(built.channels, hidden, dim)})
+        self.ema = EMA(self.online, momentum)
+        self.queue = Queue(dim, queue_size, start=queue_start)
+        self.temperature = temperature
+        self.bn_splits = bn_splits
+        self.exclude_same_source = exclude_same_source
+        self._pushes: list[tuple[Queue, Tensor, Tensor]] = []
+
+    def heads(self, channels: dict[int, int], hidden: int | None, dim: int) -> dict[str, nn.Module]:
+        """The heads that the teacher copies as well; ``channels`` by stride."""
+        width = channels[max(channels)]
+        return {"projector": MLPProjector(width, hidden or width, dim)}
+
+    @property
+    def teacher(self) -> nn.ModuleDict:
+        """The EMA copy of ``online``."""
+        return self.ema.teacher  # type: ignore[return-value]
+
+    @property
+    def export_branch(self) -> str:
+        """MoCo hands over the online branch."""
+        return "online"
+
+    def backbone_for_export(self) -> nn.Module:
+        """The online backbone."""
+        return self.online["backbone"]
+
+    def forward(self, views: Sequence[ViewBatch]) -> MethodOutput:
+        """One direction: view 0 asks, view 1 answers.
+
+        Args:
+            views: query and key view, images (B, 3, H, W) float.
+        """
+        query_view, key_view = views
+        query_features = self.online["backbone"](query_view.image)
+        with torch.no_grad():
+            key_features = self.encode_keys(key_view.image)
+        return self.global_branch(query_features, key_features, key_view.source)
+
+    def encode_keys(self, image: Tensor) -> Features:
+        """Teacher features, computed on a shuffled batch where batch norm is split."""
+        backbone = self.teacher["backbone"]
+        if self.bn_splits == 1 or not self.training:
+            return backbone(image)
+        return permuted(backbone, image)
+
+    def global_branch(
+        self, query_features: Features, key_features: Features, source: Tensor
+    ) -> MethodOutput:
+        """InfoNCE of the images' embeddings against the queue."""
+        query = normalise(self.online["projector"](query_features.pooled()))
+        with torch.no_grad():
+            key = normalise(self.teacher["projector"](key_features.pooled()))
+        loss = self.contrast(query, key, source, self.queue)
+        self.remember(self.queue, key, source)
+        return MethodOutput(
+            losses={"global": loss},
+            telemetry={**similarities(query, key, self.queue), **state_of(self.queue, self.ema)},
+            rows=query.detach(),
+        )
+
+    def contrast(self, query: Tensor, key: Tensor, source: Tensor, queue: Queue) -> Tensor:
+        """InfoNCE of unit rows against a queue.
+
+        Args:
+            query: (P, D) with gradient.
+            key: (P, D), ``key[i]`` is the positive of ``query[i]``.
+            source: (P,) image that each query shows.
+            queue: the negatives.
+        """
+        negatives = queue.keys()
+        rule = not_same_source(source, negatives) if self.exclude_same_source else None
+        return info_nce(query, key, negatives.feature, temperature=self.temperature, allowed=rule)
+
+    def remember(self, queue: Queue, key: Tensor, source: Tensor) -> None:
+        """Keep keys until the optimiser step is done; the bank must not change before it."""
+        if self.training:
+            self._pushes.append((queue, key, source))
+
+    def after_step(self, step: int) -> None:
+        """The teacher follows, then the keys of this step enter the queues.
+
+        The paper moves the teacher before the key forward; after the optimiser step is the same
+        sequence, since the teacher starts as a copy.
+        """
+        self.ema.update(self.online, step)
+        for queue, key, source in self._pushes:
+            queue.push(key, source, step)
+        self._pushes.clear()
+
+
+@torch.no_grad()
+def similarities(query: Tensor, key: Tensor, queue: Queue) -> dict[str, Tensor | float]:
+    """Mean cosine of positives, and of at most 256 queries with the live queue."""
+    negatives = queue.keys().feature
+    found: dict[str, Tensor | float] = {}
+    if len(query):
+        found["positive_similarity"] = (query * key).sum(1).mean()
+        if len(negatives):
+            found["negative_similarity"] = (query[:256].mean(0) @ negatives.mean(0)).float()
+    return found
+
+
+def state_of(queue: Queue, ema: EMA) -> dict[str, Tensor | float]:
+    """How full and how old a queue is."""
+    live = int(queue.live.sum())
+    return {"queue_live": live / len(queue), "queue_age": queue.age(int(ema.step))}
