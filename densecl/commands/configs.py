@@ -22,24 +22,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, show or copy."""
-    from densecl.engine.config import find_config, list_configs, load_config
+    from densecl.engine.config import config_text, find_config, list_configs, load_config
 
     if args.action == "list":
-        for path in list_configs():
-            lines = path.read_text().splitlines()
+        for name in list_configs():
+            lines = find_config(name).read_text().splitlines()
             summary = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
-            print(f"{path.stem}\n    {summary}")
+            print(f"{name}\n    {summary}")
         return 0
     config = load_config(args.name)
     if args.action == "show":
-        print(config.pretty_text)
+        print(config_text(config))
         return 0
     if args.file.exists():
         raise UsageError(f"{args.file} exists", fix="name another file, or remove it first")
     args.file.parent.mkdir(parents=True, exist_ok=True)
     source = find_config(args.name)
     if "_base_" in source.read_text():
-        args.file.write_text(f"# From {source.stem}, inheritance resolved.\n{config.pretty_text}")
+        args.file.write_text(f"# From {source.stem}, inheritance resolved.\n{config_text(config)}")
     else:
         shutil.copyfile(source, args.file)
     print(f"written to {args.file}; run it with: densecl pretrain {args.file}")

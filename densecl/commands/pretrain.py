@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from densecl.errors import UsageError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 DEFAULT_CONFIG = "densecl_r18_1xb32-1000s_streets-96px"
 
@@ -24,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         nargs="?",
-        const="auto",
+        const=True,
         metavar="CHECKPOINT",
         help="go on from the newest checkpoint of the work dir, or from the one named",
     )
@@ -72,17 +76,38 @@ def data_config(path: Path, skip_unreadable: bool) -> dict[str, Any]:
     )
 
 
-def overrides(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
-    """What the options change in the config: `key=value` strings, and whole sections."""
-    fields = {
-        "loader.batch_size": args.batch_size,
-        "schedule.max_steps": getattr(args, "max_steps", None),
-        "train.max_minutes": getattr(args, "max_minutes", None),
-        "seed": getattr(args, "seed", None),
-    }
-    changed = {key: value for key, value in fields.items() if value is not None}
+def read_config(args: argparse.Namespace) -> Config:
+    """The config with everything that the command line changes in it."""
+    from densecl.engine.config import load_config, parse_overrides
+
+    changes = parse_overrides(args.cfg_options)
+    if args.batch_size is not None:
+        changes["loader.batch_size"] = args.batch_size
+    if getattr(args, "seed", None) is not None:
+        changes["seed"] = args.seed
     if args.data is not None:
-        changed["data"] = data_config(args.data, args.skip_unreadable)
+        changes["data"] = {"_delete_": True, **data_config(args.data, args.skip_unreadable)}
     elif args.skip_unreadable:
-        changed["data.on_error"] = "skip"
-    return args.cfg_options, changed
+        changes["data.on_error"] = "skip"
+    return load_config(args.config, changes)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pretrain; 0 also where a limit stopped the run, since nothing is lost."""
+    from densecl.engine.runner import pretrain
+
+    result = pretrain(
+        read_config(args),
+        work_dir=args.work_dir,
+        resume=args.resume or False,
+        max_steps=args.max_steps,
+        max_minutes=args.max_minutes,
+    )
+    if result.reason == "finished":
+        checkpoint = shlex.quote(str(result.checkpoint))
+        print(
+            f"weights: {result.checkpoint}\n"
+            f"hand over:  densecl export {checkpoint} --to mmseg\n"
+            f"its worth:  densecl transfer --checkpoint {checkpoint}"
+        )
+    return 130 if result.reason == "interrupted" else 0

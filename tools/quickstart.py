@@ -1,0 +1,121 @@
+"""The main job on the embedded world, in minutes: pretrain, hand over, fine-tune, say what it was worth.
+
+    make quickstart            or: python tools/quickstart.py [--out DIR]
+
+Every part that is finished is kept: started again, it goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from densecl.data.streets import PALETTE, WORLD_VERSION, Streets
+from densecl.data.views import collate_views
+from densecl.engine.config import load_config
+from densecl.engine.runner import pretrain
+from densecl.pairs import Pairs, PointSet, match_by_similarity
+from densecl.transfer.cells import write_json
+from densecl.transfer.finetuning import to_input
+from densecl.transfer.pictures import beside
+from densecl.transfer.protocol_file import read_protocol
+from densecl.transfer.segmentation import predict
+from densecl.transfer.tables import transfer_tables
+from densecl.views import ViewGenerator
+from densecl.viz.features import feature_pca
+from densecl.viz.tile import caption, enlarge, grid, write_png
+from densecl.weights import export, load_backbone
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = {
+    "MoCo v2": "mocov2_r18w32_1xb32-250s_streets-64px",
+    "DenseCL": "densecl_r18w32_1xb32-250s_streets-64px",
+}
+PROTOCOL = "fcn_streets-5pct"
+
+
+class Clock:
+    """Seconds of each part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time what is inside and say so."""
+        print(f"\n== {name}", flush=True)
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 1)
+        print(f"== {name}: {self.seconds[name]:.0f} s", flush=True)
+
+
+def pretrain_all(out: Path, clock: Clock) -> dict[str, Path]:
+    """Pretrain each method, or pick up what an earlier call finished; row name -> checkpoint."""
+    checkpoints = {}
+    for name, config in METHODS.items():
+        with clock.part(f"pretrain {name}"):
+            result = pretrain(load_config(config), work_dir=out / config, resume="auto")
+            if result.reason != "finished" or result.checkpoint is None:
+                raise SystemExit(f"stopped in pretraining {name}; start again to go on")
+            checkpoints[name] = result.checkpoint
+    return checkpoints
+
+
+def hand_over(out: Path, checkpoints: dict[str, Path]) -> None:
+    """Export every backbone to mmsegmentation and torchvision names, with proof."""
+    for name, checkpoint in checkpoints.items():
+        for target in ("mmseg", "torchvision"):
+            file = out / "export" / f"{name.lower().replace(' ', '')}_{target}.pth"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            print(export(checkpoint, target, file).summary())
+
+
+def draw_pairs(out: Path, checkpoint: Path) -> Path:
+    """The positives that DenseCL matches between two views of one frame."""
+    world = Streets("val")
+    views = collate_views(
+        [ViewGenerator("mocov2", size=128, seed=3, min_overlap=0.4)(world[8], epoch=0)]
+    )
+    backbone = load_backbone(checkpoint)
+
+    def rows(view: Any) -> PointSet:
+        with torch.no_grad():
+            cells = backbone(normalised(view.image, backbone)).last()
+        return PointSet.from_view({"match": cells}, view)
+
+    src, dst = rows(views[0]), rows(views[1])
+    pairs: Pairs = match_by_similarity(src, dst, field="match", mutual=True)
+    picture = pairs.draw(views[0].image[0], views[1].image[0], src, dst)
+    return write_png(out / "pairs.png", caption(picture, "mutual matches of DenseCL's features"))
+
+
+def draw_features(out: Path, checkpoints: dict[str, Path], count: int = 4) -> Path:
+    """Principal components of the features of a few validation frames."""
+    world = Streets("val")
+    images = [world[i].frames[0].image for i in np.linspace(0, len(world) - 1, count).astype(int)]
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    columns = [("frame", [enlarge(image, 160) for image in images])]
+    for name, checkpoint in checkpoints.items():
+        backbone = load_backbone(checkpoint)
+        with torch.no_grad():
+            maps = backbone(normalised(batch, backbone)).maps
+        colours = feature_pca(maps[min(s for s in maps if s >= 8)])
+        columns.append((f"{name}, stride 8", [enlarge(c, 160) for c in colours]))
+    rows = [[pictures[k] for _, pictures in columns] for k in range(count)]
+    return write_png(out / "features.png", grid(rows, [name for name, _ in columns]))
+
+
+def normalised(images: torch.Tensor, backbone: Any) -> torch.Tensor:
+    """(B, 3, H, W) uint8 RGB as the backbone's float input."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std))
+    return (images.float() - mean) / std
