@@ -1,0 +1,117 @@
+"""The small network that the controls are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densecl.data.streets.classes import CLASSES, IGNORE
+
+L = len(CLASSES)
+
+
+def class_weights(target: Tensor) -> Tensor:
+    """(L,) class weights, inverse root frequency, mean 1 over what occurs."""
+    count = torch.bincount(target.reshape(-1)[target.reshape(-1) != IGNORE], minlength=L).float()
+    weight = torch.where(count > 0, count.clamp(min=1).rsqrt(), torch.zeros(()))
+    return weight * (count > 0).sum() / weight.sum()
+
+
+class TinyUNet(nn.Module):
+    """Three halvings, about 0.23 M parameters; (B, 3, H, W) normalised -> (B, L, H, W) logits."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        sizes = [width, 2 * width, 3 * width, 4 * width]
+        self.down = nn.ModuleList(
+            _block(a, b, 1 if k == 0 else 2)
+            for k, (a, b) in enumerate(zip([3, *sizes[:-1]], sizes, strict=True))
+        )
+        self.middle = nn.Sequential(
+            _block(sizes[-1], sizes[-1], 2), _block(sizes[-1], sizes[-1], 1)
+        )
+        self.up = nn.ModuleList(
+            _block(a + b, b, 1, convs=1)
+            for a, b in zip([sizes[-1], *sizes[:0:-1]], sizes[::-1], strict=True)
+        )
+        self.head = nn.Conv2d(width, L, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Class logits at the image's resolution."""
+        skips, x = [], image
+        for block in self.down:
+            x = block(x)
+            skips.append(x)
+        x = self.middle(x)
+        for block, skip in zip(self.up, reversed(skips), strict=True):
+            x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skip], 1))
+        return self.head(x)
+
+
+def _block(inputs: int, outputs: int, stride: int, convs: int = 2) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for k in range(convs):
+        layers += [
+            nn.Conv2d(
+                inputs if k == 0 else outputs, outputs, 3, stride if k == 0 else 1, 1, bias=False
+            ),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def train_network(
+    images: np.ndarray, label: np.ndarray, *, steps: int, batch: int, seed: int = 0
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Train ``TinyUNet`` from scratch; one-cycle Adam, flips, crops and colour jitter.
+
+    Returns:
+        images -> (n, H, W) predicted class ids.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = TinyUNet()
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+    target = torch.from_numpy(label.astype(np.int64))
+    weight = class_weights(target)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=4e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
+    order = torch.randperm(len(pictures), generator=generator)
+    at = 0
+    for _ in range(steps):
+        if at + batch > len(order):
+            order, at = torch.randperm(len(pictures), generator=generator), 0
+        rows = order[at : at + batch] if len(order) >= batch else order
+        at += batch
+        x, y = _normalise(pictures[rows]), target[rows]
+        gain = 1 + 0.25 * torch.randn(len(x), 3, 1, 1, generator=generator)
+        x = x * gain + 0.2 * torch.randn(len(x), 3, 1, 1, generator=generator)
+        if torch.rand((), generator=generator) < 0.5:
+            x, y = x.flip(-1), y.flip(-1)
+        top, left = (int(v) for v in torch.randint(0, 17, (2,), generator=generator))
+        height, width = y.shape[-2] - 16, y.shape[-1] - 16
+        x = x[..., top : top + height, left : left + width]
+        y = y[..., top : top + height, left : left + width]
+        optimiser.zero_grad()
+        F.cross_entropy(net(x), y, weight, ignore_index=IGNORE).backward()
+        optimiser.step()
+        schedule.step()
+    net.eval()
+
+    @torch.no_grad()
+    def predict(test: np.ndarray) -> np.ndarray:
+        parts = torch.from_numpy(test).permute(0, 3, 1, 2).split(8)
+        return torch.cat([net(_normalise(p)).argmax(1) for p in parts]).numpy()
+
+    return predict
+
+
+def _normalise(images: Tensor) -> Tensor:
+    return images.float() / 64 - 2

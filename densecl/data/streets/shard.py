@@ -1,0 +1,121 @@
+"""Rendering a run of samples into files; also the program of the cache's worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from densecl.data.streets.flow import flow
+from densecl.data.streets.render import render
+from densecl.data.streets.splits import CLIP_GAP, WORLD_VERSION, moment
+
+_SOURCES = (
+    "actors assets camera casting classes draw drive flow path patterns primitives raycast render"
+    " shading site splits texture town"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the content of a cache."""
+
+    split: str
+    length: int
+    size: tuple[int, int]
+    clip_length: int
+    seed: int
+
+    @property
+    def key(self) -> dict:
+        """The recipe with the world's version and the digest of the code that draws it."""
+        digest = hashlib.sha256()
+        for name in _SOURCES.split():
+            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+        key = {**asdict(self), "version": WORLD_VERSION, "code": digest.hexdigest()[:16]}
+        return json.loads(json.dumps(key))
+
+    @property
+    def digest(self) -> str:
+        """Hex name of the cache folder."""
+        return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def render_sample(
+    recipe: Recipe, index: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One sample's T frames.
+
+    Returns:
+        images (T, H, W, 3) uint8, labels (T, H, W) uint8, instances (T, H, W) int32 and flow
+        (T - 1, H, W, 2) float32.
+    """
+    where = moment(recipe.split, index)
+    drive = where.load(recipe.seed)
+    times = [where.time + k * CLIP_GAP for k in range(recipe.clip_length)]
+    pictures = [render(drive, t, recipe.size) for t in times]
+    pairs = pairwise(pictures)
+    fields = [flow(now, later.scene, later.camera) for now, later in pairs]
+    return (
+        np.stack([p.image for p in pictures]),
+        np.stack([p.label for p in pictures]),
+        np.stack([p.instance for p in pictures]),
+        np.stack(fields) if fields else np.zeros((0, *recipe.size, 2), np.float32),
+    )
+
+
+def pack(labels: np.ndarray, instances: np.ndarray) -> bytes:
+    """Compress the maps of one sample."""
+    return zlib.compress(labels.tobytes() + instances.astype("<i4").tobytes(), 6)
+
+
+def unpack(blob: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels uint8 and instances int32 of shape (T, H, W)."""
+    raw = zlib.decompress(blob)
+    count = int(np.prod(shape))
+    labels = np.frombuffer(raw, np.uint8, count).reshape(shape)
+    return labels, np.frombuffer(raw, "<i4", offset=count).reshape(shape)
+
+
+def write_shard(
+    recipe: Recipe, start: int, stop: int, folder: Path, tick: Callable[[int], None]
+) -> None:
+    """Render samples [start, stop) into ``folder``; ``tick`` hears of each sample done."""
+    count, (height, width), clip = stop - start, recipe.size, recipe.clip_length
+    folder.mkdir(parents=True, exist_ok=True)
+    images = np.lib.format.open_memmap(
+        folder / "images.npy", "w+", np.uint8, (count, clip, height, width, 3)
+    )
+    shape = (count, clip - 1, height, width, 2)
+    # A memory map cannot be empty: stills keep an empty array in its place.
+    fields = np.zeros(shape, np.float32)
+    if clip > 1:
+        fields = np.lib.format.open_memmap(folder / "flow.npy", "w+", np.float32, shape)
+    offsets = [0]
+    with open(folder / "maps.bin", "wb") as file:
+        for k in range(count):
+            images[k], labels, instances, fields[k] = render_sample(recipe, start + k)
+            offsets.append(offsets[-1] + file.write(pack(labels, instances)))
+            tick(k + 1)
+    images.flush()
+    if isinstance(fields, np.memmap):
+        fields.flush()
+    else:
+        np.save(folder / "flow.npy", fields)
+    np.save(folder / "offsets.npy", np.array(offsets, np.int64))
+
+
+def main(argument: str) -> None:
+    """Render one shard: the program of a worker process."""
+    fields, digest, start, stop, folder = json.loads(argument)
+    recipe = Recipe(**{**fields, "size": tuple(fields["size"])})
+    if recipe.digest != digest:
+        sys.exit("the world's code changed while its cache was being built: start again")
+    write_shard(recipe, start, stop, Path(folder), lambda k: print(k, flush=True))

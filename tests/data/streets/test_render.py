@@ -1,0 +1,124 @@
+"""Pictures: light, air, noise and texture filters behave as physics asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from densecl.data.streets import primitives as P
+from densecl.data.streets.drive import build_drive
+from densecl.data.streets.render import render
+from densecl.data.streets.shading import shade, shadow_map, surface
+from densecl.data.streets.texture import COUNT, SIDE, bank, read
+
+SIZE = (48, 64)
+
+
+def test_the_same_moment_gives_the_same_bytes():
+    drive = build_drive("val", 0, 12, "val", 1)
+    a, b = render(drive, 1.0, SIZE), render(drive, 1.0, SIZE)
+    assert a.image.tobytes() == b.image.tobytes()
+    plain = render(drive, 1.0, SIZE, colour=False)
+    np.testing.assert_array_equal(plain.label, a.label)
+    np.testing.assert_array_equal(plain.depth, a.depth)
+
+
+def test_pictures_use_the_range_and_are_neither_black_nor_white():
+    for number in range(5):
+        image = render(build_drive("val", 0, 12, "val", number), 1.0, SIZE).image
+        assert 40 < image.mean() < 215
+        assert image.std() > 12
+
+
+def test_thicker_air_brings_far_pixels_to_the_horizon_colour():
+    drive = build_drive("val", 0, 12, "val", 1)
+    camera, prims = drive.camera(1.0, SIZE), drive.scene(1.0)
+    direction = np.tile(camera.directions(np.array([32.0, 40.0]))[:, None], (1, 2))
+    direction = direction.astype(np.float32)
+    t = np.array([5.0, 90.0], np.float32)
+    ids = np.full(2, -1)
+    horizon = drive.sky[0]
+    gaps = []
+    for visibility in (50.0, 5000.0):
+        foggy = replace(drive, weather=replace(drive.weather, visibility=visibility))
+        colour = shade(foggy, prims, camera, t, ids, direction)
+        gaps.append(np.abs(colour - horizon[:, None]).sum(0))
+    assert gaps[0][1] < gaps[0][0]
+    assert gaps[0][1] < gaps[1][1]
+
+
+def test_the_side_towards_the_sun_is_brighter():
+    drive = build_drive("val", 0, 12, "val", 1)
+    build = P.Builder()
+    paint = P.Paint(np.full((2, 3), 0.5, np.float32), 0, 1.0)
+    build.add(P.BOX, (0, 0, 5), (1, 1, 1), 1, 0, paint)
+    prims = build.build()
+    weather = replace(drive.weather, sun=1.0, visibility=1e6)
+    drive = replace(drive, weather=weather, light=np.array([0.8, 0, 0.6]))
+    camera = replace(drive.camera(0.0, SIZE), position=np.array([0.0, 0, 5]))
+    values = []
+    for way in (1.0, -1.0):
+        # Looking back at the box: from +x the lit face, from -x the dark one.
+        place = replace(camera, position=np.array([10 * way, 0, 5.0]))
+        direction = np.array([[-way], [0.01], [0.01]], np.float32)
+        value = shade(drive, prims, place, np.float32([9.0]), np.array([0]), direction)
+        values.append(value.mean())
+    assert values[0] > 1.3 * values[1]
+
+
+def test_shadow_falls_opposite_to_the_sun():
+    drive = build_drive("val", 0, 12, "val", 1)
+    camera = drive.camera(0.0, SIZE)
+    forward = camera.rotation[2, :2] / np.linalg.norm(camera.rotation[2, :2])
+    foot = camera.position[:2] + 15 * forward
+    build = P.Builder()
+    paint = P.Paint(np.full((2, 3), 0.5, np.float32), 0, 1.0)
+    build.add(P.BOX, (*foot, 2.0), (0.4, 0.4, 2.0), 1, 0, paint)
+    drive = replace(drive, light=np.array([0.8, 0, 0.6]))
+    lit, corner, cell = shadow_map(drive, build.build(), camera)
+    for offset, dark in ((-3.0, True), (3.0, False)):
+        column, row = ((foot + np.array([offset, 0]) - corner) / cell).astype(int)
+        assert (lit[row, column] < 0.5) == dark
+
+
+def test_normals_are_those_of_the_shapes():
+    build = P.Builder()
+    paint = P.Paint(np.full((2, 3), 0.5, np.float32), 0, 1.0)
+    build.add(P.BOX, (0, 0, 0), (1, 2, 3), 1, 0, paint)
+    build.add(P.ELLIPSOID, (0, 0, 0), (1, 2, 3), 1, 0, paint)
+    build.add(P.CYLINDER, (0, 0, 0), (2, 2, 3), 1, 0, paint)
+    build.add(P.CYLINDER, (0, 0, 0), (2, 2, 3), 1, 0, paint)
+    planes = np.array([[0.6, 0, 0.8, 1.0], [-1, 0, 0, 1]], np.float32)
+    build.add(P.HULL, (0, 0, 0), (2, 2, 2), 1, 0, paint, planes=planes)
+    prims = build.build()
+    points = np.array(
+        [[1, 0.5, -2], [0, 0, 3], [1.2, 1.6, 0.4], [0.3, 0.2, -3], [1, 0.3, 0.5]], np.float32
+    ).T
+    hit = surface(prims, np.arange(5), points, np.ones(5))
+    want = np.array([[1, 0, 0], [0, 0, 1], [0.6, 0.8, 0], [0, 0, -1], [0.6, 0, 0.8]])
+    np.testing.assert_allclose(hit.normal.T, want, atol=1e-6)
+
+
+def test_textures_have_no_mean_and_fade_with_distance():
+    textures = bank("val", 0)
+    assert textures.shape[0] == COUNT
+    fine = textures[:, : SIDE * SIDE]
+    np.testing.assert_allclose(fine.mean(1), 0, atol=1e-4)
+    assert (fine.std(1) > 0.05).all()
+    u = np.random.default_rng(0).uniform(-5, 5, (2, 500)).astype(np.float32)
+    for row in range(COUNT):
+        rows = np.full(500, row)
+        near = read(textures, rows, u[0], u[1], np.full(500, 0.5 / SIDE))
+        far = read(textures, rows, u[0], u[1], np.full(500, 2.0))
+        assert near.std() > 0.04
+        np.testing.assert_allclose(far, 0, atol=1e-4)
+
+
+def test_textures_tile():
+    textures = bank("val", 0)
+    u, v = np.random.default_rng(1).uniform(0, 1, (2, 200)).astype(np.float32)
+    rows, print_ = np.full(200, 3), np.full(200, 1 / SIDE)
+    moved = read(textures, rows, u + 2, v - 1, print_)
+    same = moved == read(textures, rows, u, v, print_)
+    assert same.mean() > 0.97, "but for rounding at texel edges"
