@@ -4,8 +4,9 @@
 
 Forward and backward with respect to the queries (the bank is a queue). Forms alternate within one
 run; the time is processor time, best of the repeats (other programs on the machine do not count).
-Peak memory is what a fresh process needs beyond its inputs. Every form is compared with the streamed one before it is timed. The loop is timed on a few
-queries and scaled. A form whose score matrices would not fit --max-gib is left out.
+Peak memory is what a fresh process needs beyond its inputs. Every form is compared with the
+streamed one before it is timed. The loop is timed on a few queries and scaled. A form whose score
+matrices would not fit --max-gib is left out.
 """
 
 from __future__ import annotations

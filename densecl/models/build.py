@@ -1,0 +1,65 @@
+"""From a config to a backbone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from densecl.errors import UsageError
+from densecl.models.adapters import ModuleBackbone
+from densecl.registry import BACKBONES
+
+MMSEG_PREFIX = "mmseg."
+MMSEG_TYPES = (
+    "ResNet",
+    "ResNetV1c",
+    "VisionTransformer",
+    "SwinTransformer",
+    "MixVisionTransformer",
+)
+
+
+def build_backbone(cfg: Mapping[str, Any] | nn.Module) -> nn.Module:
+    """Build the backbone that a config describes, or make a module into one.
+
+    Args:
+        cfg: ``dict(type=name, ...)`` with a registered name or ``mmseg.<name>``; or a module:
+            one with the attribute ``channels`` is returned as it is, any other is wrapped in
+            ``ModuleBackbone``.
+
+    Returns:
+        A module that fulfils ``densecl.models.contract.Backbone``.
+
+    Raises:
+        UsageError: no type, an unknown type or unknown arguments.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg if hasattr(cfg, "channels") else ModuleBackbone(cfg)
+    args = dict(cfg)
+    name = args.pop("type", None)
+    if not isinstance(name, str):
+        raise UsageError(f"backbone config {dict(cfg)!r}", needed="a string under 'type'")
+    if name.startswith(MMSEG_PREFIX):
+        from densecl.models.mmseg import MMSegBackbone
+
+        return MMSegBackbone(type=name.removeprefix(MMSEG_PREFIX), **args)
+    cls = BACKBONES.get(name)
+    if cls is None:
+        known = [*BACKBONES.module_dict, *(MMSEG_PREFIX + t for t in MMSEG_TYPES)]
+        raise UsageError(f"backbone type {name!r}", needed=_nearest(name, known))
+    try:
+        inspect.signature(cls).bind(**args)
+    except TypeError as error:
+        known = list(inspect.signature(cls).parameters)
+        raise UsageError(f"backbone {name}: {error}", needed=f"arguments {known}") from error
+    return cls(**args)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    lowered = {k.lower(): k for k in known}
+    close = [lowered[k] for k in get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
+    return f"nearest: {', '.join(close)}" if close else f"one of {', '.join(known)}"
