@@ -1,0 +1,190 @@
+"""From a checked config to the parts of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from densecl.engine.check import check_num_views, check_warmup, registered_class, step_batch
+from densecl.engine.config import plain_config
+from densecl.engine.device import pick_device
+from densecl.engine.model import InputNorm, PretrainModel
+from densecl.engine.names import accepted_arguments, registered
+from densecl.engine.optim import build_optimizer, scaled_lr
+from densecl.engine.rng import seed_everything
+from densecl.engine.schedule import LearningRate
+from densecl.errors import UsageError
+from densecl.methods.base import Method
+from densecl.registry import DATASETS, METHODS
+
+
+@dataclass
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+        config: the effective config, in builtins.
+        dataset: the unlabelled data.
+        loader: endless batches, each V view batches.
+        model: on its device.
+        optimizer: over the model.
+        schedule: learning rate of each step.
+        max_steps: length of the run in optimiser steps.
+        device: where the model lives.
+    """
+
+    config: dict[str, Any]
+    dataset: Any
+    loader: DataLoader
+    model: PretrainModel
+    optimizer: Optimizer
+    schedule: LearningRate
+    max_steps: int
+    device: torch.device
+
+    @property
+    def method(self) -> Method:
+        """The method inside the model."""
+        return self.model.method
+
+    @property
+    def data_hash(self) -> str:
+        """Fingerprint of the data set."""
+        return str(self.dataset.fingerprint())
+
+
+def build_data(config: Config) -> Any:
+    """The data set of the ``data`` section."""
+    cls = registered_class(DATASETS, config, "data")
+    return cls(**_arguments(config["data"]))
+
+
+def build_labelled(config: Config, name: str) -> Any:
+    """A labelled data set of the ``probe`` section: ``data`` or ``val``."""
+    section = config["probe"][name]
+    cls = registered(DATASETS, section["type"], f"probe.{name}.type")
+    return cls(**_arguments(section))
+
+
+def steps_of(config: Config, num_samples: int, world_size: int = 1) -> int:
+    """Length of the run in optimiser steps.
+
+    Raises:
+        UsageError: fewer samples than one batch, or a warm-up longer than the run.
+    """
+    batch, schedule = config["loader"]["batch_size"] * world_size, config["schedule"]
+    if num_samples < 1:
+        raise UsageError("the data set is empty", fix="check the fields of the data section")
+    if batch > num_samples:
+        raise UsageError(
+            f"loader.batch_size = {config['loader']['batch_size']} with {num_samples} samples",
+            needed="at least one full batch",
+            fix=f"set loader.batch_size={max(1, num_samples // world_size)} or less",
+        )
+    if schedule["max_steps"] is not None:
+        return schedule["max_steps"]
+    steps = schedule["max_epochs"] * (num_samples // batch) // config["train"]["accumulate"]
+    if steps < 1:
+        raise UsageError(
+            f"schedule.max_epochs = {schedule['max_epochs']} is less than one optimiser step",
+            fix="lower train.accumulate, or set schedule.max_steps",
+        )
+    check_warmup(schedule["warmup_steps"], steps)
+    return steps
+
+
+def build_method(config: Config, max_steps: int) -> Method:
+    """The method of the ``method`` section, on the CPU.
+
+    An argument named ``max_steps`` that the config leaves out is the length of the run, so that
+    momentum schedules end with it.
+    """
+    cls = registered_class(METHODS, config, "method")
+    arguments = _arguments(config["method"])
+    if config["train"]["grad_checkpoint"] and isinstance(arguments.get("backbone"), dict):
+        arguments["backbone"] = {**arguments["backbone"], "grad_checkpoint": True}
+    if "max_steps" in (accepted_arguments(cls) or ()):
+        arguments.setdefault("max_steps", max_steps)
+    method = cls(**arguments)
+    check_num_views(method.num_views, config)
+    return method
+
+
+def build_parts(config: Config, *, start_step: int = 0) -> Parts:
+    """Build data, model, optimiser and loader; seeds every generator first.
+
+    Args:
+        config: from ``load_config``.
+        start_step: optimiser steps already finished; the loader continues after them.
+
+    Raises:
+        UsageError: from the data set, the method or a contradiction that needs the data's size.
+    """
+    from densecl.data.views import build_loader
+    from densecl.views.generator import ViewGenerator
+
+    seed, train, optim = config["seed"], config["train"], config["optim"]
+    device = pick_device(train["device"])
+    dataset = build_data(config)
+    max_steps = steps_of(config, len(dataset))
+    generator = ViewGenerator(**_arguments(config["views"]), seed=seed)
+    loader = build_loader(
+        dataset,
+        generator,
+        config["loader"]["batch_size"],
+        config["loader"]["num_workers"],
+        seed,
+        start_step * train["accumulate"],
+    )
+    seed_everything(seed)
+    model = _build_model(config, max_steps).to(device)
+    peak = scaled_lr(optim["lr"], step_batch(config), optim["base_batch"], optim["scaling"])
+    schedule = config["schedule"]
+    return Parts(
+        config=plain_config(config),
+        dataset=dataset,
+        loader=loader,
+        model=model,
+        optimizer=build_optimizer(model, optim, peak),
+        schedule=LearningRate(
+            peak, max_steps, schedule["warmup_steps"], schedule["type"], schedule["min_lr"]
+        ),
+        max_steps=max_steps,
+        device=device,
+    )
+
+
+def _build_model(config: Config, max_steps: int) -> PretrainModel:
+    channels_last = config["train"]["channels_last"]
+    section = config["input"]
+    norm = InputNorm(
+        section["mean"],
+        section["std"],
+        channel_order=section["channel_order"],
+        channels_last=channels_last,
+    )
+    return PretrainModel(build_method(config, max_steps), norm, channels_last=channels_last)
+
+
+def _arguments(section: Any) -> dict[str, Any]:
+    arguments = plain_config(section)
+    arguments.pop("type", None)
+    return arguments
+
+
+def backbone_prefix(method: nn.Module, backbone: nn.Module) -> str:
+    """Where the exported backbone sits in the state dict of the method, with a final dot.
+
+    Raises:
+        ValueError: it is no submodule of the method.
+    """
+    for name, module in method.named_modules():
+        if module is backbone:
+            return f"{name}." if name else ""
+    raise ValueError("backbone_for_export() returns a module that the method does not hold")

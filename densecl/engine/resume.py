@@ -1,0 +1,72 @@
+"""Whether a checkpoint may be continued under a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from densecl.engine.config import parse_config_text, plain_config
+from densecl.errors import UsageError
+
+MATTERS = (
+    "method",
+    "views",
+    "data",
+    "input",
+    "loader.batch_size",
+    "optim",
+    "schedule",
+    "train.accumulate",
+    "train.amp",
+    "train.grad_clip",
+    "seed",
+)
+"""Fields that change the weights of a run. Workers, threads, logs and intervals do not."""
+LOCATIONS = ("root", "cache", "path", "images", "labels", "names", "annotation")
+"""Fields of ``data`` that may move; the fingerprint tells whether the data is the same."""
+
+
+def check_same_run(checkpoint: Mapping[str, Any], config: Mapping[str, Any], data: str) -> None:
+    """Refuse to continue a run under a config that would change it.
+
+    Args:
+        checkpoint: as loaded.
+        config: the effective config now.
+        data: fingerprint of the data set now.
+
+    Raises:
+        UsageError: naming each field that differs, with both values.
+    """
+    before, now = parse_config_text(checkpoint["config"]), plain_config(config)
+    differences = [
+        f"{path}: {old!r} in the checkpoint, {new!r} now"
+        for field in MATTERS
+        for path, old, new in _differences(field, _get(before, field), _get(now, field))
+    ]
+    old_data = checkpoint["meta"]["data_hash"]
+    if not differences and old_data != data:
+        differences = [f"data (fingerprint): {old_data!r} in the checkpoint, {data!r} now"]
+    if differences:
+        raise UsageError(
+            "cannot resume, the config has changed:\n    " + "\n    ".join(differences),
+            fix="set these fields back, or start a new run in another --work-dir",
+        )
+
+
+def _get(config: Any, path: str) -> Any:
+    for key in path.split("."):
+        config = config.get(key)
+    return config
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            if path != "data" or key not in LOCATIONS:
+                yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
+    elif _listed(old) != _listed(new):
+        yield path, old, new
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(v) for v in value] if isinstance(value, (list, tuple)) else value

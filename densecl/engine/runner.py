@@ -1,0 +1,192 @@
+"""A pretraining run, from config to last checkpoint."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from densecl.engine.build import build_labelled, build_parts
+from densecl.engine.checkpoint import load_checkpoint, newest_valid
+from densecl.engine.config import config_text, default_work_dir, load_config
+from densecl.engine.device import threads
+from densecl.engine.disk import write_atomically
+from densecl.engine.hooks.checkpoint import CheckpointHook
+from densecl.engine.hooks.health import HealthHook
+from densecl.engine.hooks.probe import ProbeHook
+from densecl.engine.hooks.progress import ProgressHook
+from densecl.engine.hooks.scalars import ScalarsHook
+from densecl.engine.hooks.tensorboard import TensorBoardHook
+from densecl.engine.quiet_runner import PretrainRunner
+from densecl.engine.resume import check_same_run
+from densecl.engine.rng import seed_everything
+from densecl.engine.step import NonFiniteLossError
+from densecl.engine.stop import StopRequest
+from densecl.errors import UsageError
+
+CONFIG = "config.py"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        work_dir: where everything lies.
+        checkpoint: the newest checkpoint, or None if no step was ever made.
+        steps: steps of the schedule finished, those before a resume included.
+        seconds: wall-clock time of this call.
+        reason: ``finished``, ``max_steps``, ``max_minutes`` or ``interrupted``.
+    """
+
+    work_dir: Path
+    checkpoint: Path | None
+    steps: int
+    seconds: float
+    reason: str
+
+
+def build_runner(
+    config: Config,
+    work_dir: Path,
+    *,
+    snapshot: Mapping[str, Any] | None = None,
+    resumed: Path | None = None,
+    stop: StopRequest | None = None,
+) -> PretrainRunner:
+    """Build everything a run needs.
+
+    Args:
+        config: from ``load_config``.
+        work_dir: created if absent.
+        snapshot: content of the checkpoint to continue, or None.
+        resumed: the file it came from.
+        stop: when to stop early.
+
+    Raises:
+        UsageError: from a part, or because the checkpoint belongs to another config.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    parts = build_parts(config, start_step=snapshot["step"] if snapshot else 0)
+    if snapshot is not None:
+        check_same_run(snapshot, config, parts.data_hash)
+    log, health, probe = config["log"], config["health"], config["probe"]
+    hooks: list = [
+        HealthHook(health["every"], health["min_std"], health["min_rank"], health["max_empty"]),
+        ScalarsHook(log["every"]),
+        CheckpointHook(config["checkpoint"]["every"], config["checkpoint"]["keep"], resumed),
+    ]
+    if log["tensorboard"]:
+        hooks.append(TensorBoardHook(log["every"]))
+    if probe["every"]:
+        hooks.append(
+            ProbeHook(
+                probe["every"],
+                build_labelled(config, "data"),
+                build_labelled(config, "val"),
+                images=probe["images"],
+                val_images=probe["val_images"],
+                ridge=probe["ridge"],
+            )
+        )
+    runner = PretrainRunner(parts, work_dir, stop or StopRequest(), ProgressHook(), hooks)
+    if snapshot is not None:
+        runner.continue_from(snapshot)
+    # Whatever drew numbers while building (probe data, hooks) does not shift those of training.
+    seed_everything(config["seed"])
+    return runner
+
+
+def pretrain(
+    config: Config | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    work_dir: str | os.PathLike[str] | None = None,
+    resume: bool | str | os.PathLike[str] = False,
+    max_steps: int | None = None,
+    max_minutes: float | None = None,
+) -> RunResult:
+    """Pretrain, from the start or from a checkpoint, to the end or to a stop.
+
+    Args:
+        config: a config, its path or its name; checked again.
+        work_dir: where to write; by default the config's ``work_dir``.
+        resume: False = start, refuse a work dir that holds a run; True = continue its newest
+            checkpoint, refuse if there is none; ``"auto"`` = continue if there is one, else
+            start; a path = continue that checkpoint.
+        max_steps: stop after this step, the schedule being that of the whole run.
+        max_minutes: stop at the first step boundary after this time; overrides the config.
+
+    Raises:
+        UsageError: anything wrong with config, data, work dir or checkpoint.
+        NonFiniteLossError: the loss became NaN; earlier checkpoints are kept.
+    """
+    began = time.monotonic()
+    config = load_config(config)
+    folder = Path(work_dir) if work_dir is not None else default_work_dir(config)
+    resumed, snapshot = _find_checkpoint(folder, resume)
+    limit = config["train"]["max_minutes"] if max_minutes is None else max_minutes
+    stop = StopRequest(limit, max_steps)
+    with threads(config["train"]["threads"]), stop.listening():
+        runner = build_runner(config, folder, snapshot=snapshot, resumed=resumed, stop=stop)
+        saver = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+        write_atomically(folder / CONFIG, lambda p: p.write_text(config_text(config)))
+        try:
+            runner.train()
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(_what_is_left(error, saver.latest)) from error
+        finally:
+            runner.close()
+    finished = runner.iter >= runner.max_iters
+    reason = "finished" if finished else str(stop.reason)
+    result = RunResult(folder, saver.latest, runner.iter, time.monotonic() - began, reason)
+    print(_last_words(result, runner.max_iters), file=sys.stderr)
+    skipped = list(getattr(runner.parts.dataset, "skipped", ()))
+    if skipped:
+        print(f"skipped {len(skipped)} unreadable: {', '.join(skipped[:10])}", file=sys.stderr)
+    return result
+
+
+def _find_checkpoint(
+    folder: Path, resume: bool | str | os.PathLike[str]
+) -> tuple[Path | None, dict[str, Any] | None]:
+    if not isinstance(resume, bool) and resume != "auto":
+        path = Path(resume)
+        return path, load_checkpoint(path)
+    found = newest_valid(folder, warn=lambda text: print(text, file=sys.stderr))
+    if resume is False and found is not None:
+        raise UsageError(
+            f"{folder} already holds a run, with {found[0].name}",
+            fix="continue it with --resume, or choose another --work-dir",
+        )
+    if resume is True and found is None:
+        raise UsageError(f"nothing to resume: no checkpoint in {folder}", fix="drop --resume")
+    return found or (None, None)
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to continue a run; its dumped config holds all overrides."""
+    where = shlex.quote(str(folder))
+    return f"densecl pretrain {shlex.quote(str(folder / CONFIG))} --work-dir {where} --resume"
+
+
+def _what_is_left(error: Exception, checkpoint: Path | None) -> str:
+    kept = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint yet"
+    return (
+        f"{error}\n  {kept}\n  to fix: lower optim.lr, set train.grad_clip=1.0, lengthen "
+        "schedule.warmup_steps, or set train.amp=off; then start again"
+    )
+
+
+def _last_words(result: RunResult, steps: int) -> str:
+    done = f"{result.reason}: {result.steps}/{steps} steps in {result.seconds:.1f} s"
+    saved = f"checkpoint: {result.checkpoint}"
+    if result.reason == "finished":
+        return f"{done}\n{saved}"
+    return f"{done}\n{saved}\nresume with: {resume_command(result.work_dir)}"

@@ -1,0 +1,91 @@
+"""The state of a run at a step boundary: taken for a checkpoint, put back from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from densecl.engine.build import Parts, backbone_prefix
+from densecl.engine.checkpoint import SCHEMA, tensor_bytes
+from densecl.engine.config import config_text
+from densecl.engine.rng import capture_rng
+from densecl.engine.step import NonFiniteLossError
+from densecl.errors import UsageError
+
+
+def code_version() -> str:
+    """Version of the installed package, or ``unknown``."""
+    try:
+        return version("densecl")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def describe(parts: Parts, data_hash: str) -> dict[str, Any]:
+    """What a reader of the checkpoint must know to use its backbone; see ``checkpoint.py``."""
+    config, method = parts.config, parts.method
+    backbone = config["method"].get("backbone")
+    return {
+        "method": config["method"]["type"],
+        "branch": method.export_branch,
+        "backbone_prefix": backbone_prefix(method, method.backbone_for_export()),
+        "backbone": backbone if isinstance(backbone, dict) else {},
+        "channel_order": config["input"]["channel_order"],
+        "mean": list(config["input"]["mean"]),
+        "std": list(config["input"]["std"]),
+        "code_version": code_version(),
+        "data_hash": data_hash,
+        "torch_version": str(torch.__version__),
+        "world_size": 1,
+    }
+
+
+def take_snapshot(parts: Parts, step: int, data_hash: str) -> dict[str, Any]:
+    """The content of a checkpoint after ``step`` optimiser steps.
+
+    Raises:
+        NonFiniteLossError: a weight is NaN or infinite; such a state is never written.
+    """
+    broken = [n for n, p in parts.method.named_parameters() if not torch.isfinite(p).all()]
+    if broken:
+        raise NonFiniteLossError(f"not finite after step {step}: {', '.join(broken[:5])}")
+    return {
+        "schema": SCHEMA,
+        "kind": "pretrain",
+        "step": step,
+        "method": parts.method.state_dict(),
+        "optimizer": parts.optimizer.state_dict(),
+        "schedule": {"step": step},
+        "rng": capture_rng(),
+        "sampler": {
+            "batches": step * parts.config["train"]["accumulate"],
+            "batch_size": parts.config["loader"]["batch_size"],
+            "seed": parts.config["seed"],
+        },
+        "meta": describe(parts, data_hash),
+        "config": config_text(parts.config),
+    }
+
+
+def restore_snapshot(parts: Parts, state: Mapping[str, Any]) -> None:
+    """Put weights, queues, teachers and optimiser state back; generators are put back later.
+
+    Raises:
+        UsageError: the weights do not fit the method of the config.
+    """
+    try:
+        parts.method.load_state_dict(state["method"], strict=True)
+        parts.optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"the checkpoint does not fit this method: {error}") from error
+
+
+def expected_bytes(parts: Parts) -> int:
+    """Size of one checkpoint once the optimiser has its state."""
+    weights = tensor_bytes(parts.method.state_dict())
+    trained = sum(p.numel() * p.element_size() for p in parts.model.parameters() if p.requires_grad)
+    buffers = {"SGD": 1, "LARS": 1, "AdamW": 2}[parts.config["optim"]["type"]]
+    return weights + buffers * trained

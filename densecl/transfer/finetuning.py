@@ -1,0 +1,355 @@
+"""Fine-tune a segmentor on a few labelled images: one cell of a transfer table."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from densecl.data.seeding import derive_seed
+from densecl.errors import UsageError
+from densecl.transfer.images import LabelledImages, training_batch
+from densecl.transfer.initialisation import Init, starting_backbone, transplant
+from densecl.transfer.metrics import IGNORE, confusion_matrix, iou_per_class, mean_iou
+from densecl.transfer.segmentation import (
+    build_segmentor,
+    logits_of,
+    predict,
+    segmentation_loss,
+)
+
+_HEAD, _NOISE = 21, 22  # streams of one seed
+
+
+@dataclass(frozen=True)
+class FinetuneSpec:
+    """Everything that decides a fine-tuning run but weights, labels and machine.
+
+    Attributes:
+        backbone: config of the pretrained backbone.
+        num_classes: L.
+        head, channels, output_stride, head_options: see ``build_segmentor``.
+        steps, batch_size: length of the run and images per step.
+        crop: (h, w) of training crops; ``scale`` and ``hflip``: see ``random_crop``.
+        resize: (H, W) that every image is resized to first, or None; labels are scored at their
+            own size.
+        optimizer: ``sgd`` (momentum) or ``adamw``; no weight decay on norms and biases.
+        lr, weight_decay, momentum: of the optimiser; ``head_lr`` multiplies the head's rate.
+        schedule: ``poly`` (power 0.9) or ``cosine``, to zero after ``warmup`` linear steps.
+        grad_clip: largest gradient norm, or None.
+        mean, std: input normalisation on the 0-255 scale, those of pretraining.
+        channel_order: of the backbone's input; data are RGB.
+        amp: ``bf16`` trains under autocast; evaluation is float32 always.
+        channels_last: memory layout.
+        eval_batch: images per forward of evaluation.
+        curve_every: steps between points of the loss curve.
+        ignore: label id without a class.
+    """
+
+    backbone: Mapping[str, Any]
+    num_classes: int
+    head: str = "fcn"
+    channels: int = 64
+    output_stride: int | None = None
+    head_options: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 100
+    batch_size: int = 8
+    crop: tuple[int, int] = (96, 128)
+    scale: tuple[float, float] = (0.75, 1.5)
+    hflip: float = 0.5
+    resize: tuple[int, int] | None = None
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.03
+    head_lr: float = 1.0
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    schedule: Literal["poly", "cosine"] = "poly"
+    warmup: int = 5
+    grad_clip: float | None = None
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+    amp: Literal["off", "bf16"] = "off"
+    channels_last: bool = True
+    eval_batch: int = 16
+    curve_every: int = 10
+    ignore: int = IGNORE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for hashing and for the table's protocol."""
+        return asdict(self)
+
+
+@dataclass
+class FinetuneResult:
+    """What one run yields.
+
+    Attributes:
+        miou: on the evaluation images, over the classes present there. 0.0 when diverged.
+        iou: per class, NaN where absent from the truth.
+        confusion: (L, L) as nested lists.
+        curve: (step, training loss) points, each the mean since the last.
+        seconds: wall time of training and of evaluation.
+        feature_difference: largest difference between the features of the pretrained backbone
+            and of the segmentor's at the start (see ``transplant``).
+        diverged: the loss stopped being finite; training ended there.
+    """
+
+    miou: float
+    iou: list[float]
+    confusion: list[list[int]]
+    curve: list[tuple[int, float]]
+    seconds: dict[str, float]
+    feature_difference: float
+    diverged: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN becomes None."""
+        values = asdict(self)
+        values["iou"] = [None if math.isnan(value) else value for value in self.iou]
+        return values
+
+
+def learning_rate(spec: FinetuneSpec, step: int) -> float:
+    """Rate of ``step`` (from 0): linear warm-up, then poly or cosine to zero at ``spec.steps``."""
+    if step < spec.warmup:
+        return spec.lr * (step + 1) / (spec.warmup + 1)
+    done = (step - spec.warmup) / max(1, spec.steps - spec.warmup)
+    if spec.schedule == "poly":
+        return spec.lr * (1 - done) ** 0.9
+    return spec.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def parameter_groups(segmentor: nn.Module, spec: FinetuneSpec) -> list[dict[str, Any]]:
+    """Groups by (head or backbone) and (decayed or not), with the head's rate multiplier."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in segmentor.named_parameters():
+        key = (not name.startswith("backbone."), parameter.ndim > 1)
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": spec.weight_decay if decayed else 0.0,
+            "multiplier": spec.head_lr if head else 1.0,
+        }
+        for (head, decayed), parameters in groups.items()
+    ]
+
+
+def make_optimizer(segmentor: nn.Module, spec: FinetuneSpec) -> torch.optim.Optimizer:
+    """SGD or AdamW over ``parameter_groups``."""
+    groups = parameter_groups(segmentor, spec)
+    if spec.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
+    return torch.optim.AdamW(groups, lr=spec.lr)
+
+
+def to_input(images: np.ndarray, spec: FinetuneSpec, device: torch.device) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised as in pretraining."""
+    batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    if spec.channel_order == "BGR":
+        batch = batch.flip(1)
+    mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+    batch = (batch.float() - mean) / std
+    return batch.contiguous(
+        memory_format=torch.channels_last if spec.channels_last else torch.contiguous_format
+    )
+
+
+def build_started(
+    spec: FinetuneSpec, init: Init, init_seed: int, head_seed: int
+) -> tuple[nn.Module, float]:
+    """A segmentor with the head of ``head_seed`` and the backbone of ``init``, checked.
+
+    Returns:
+        The segmentor and the largest feature difference of its backbone.
+    """
+    source = starting_backbone(init, spec.backbone, init_seed)
+    _check_input(source, spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(head_seed, _HEAD))
+        segmentor = build_segmentor(
+            spec.head,
+            spec.backbone,
+            spec.num_classes,
+            spec.channels,
+            output_stride=spec.output_stride,
+            ignore=spec.ignore,
+            head_options=spec.head_options,
+        )
+    return segmentor, transplant(source, segmentor.backbone, spec.backbone)  # type: ignore[arg-type]
+
+
+def _check_input(source: nn.Module, spec: FinetuneSpec) -> None:
+    """Refuse weights whose file says that they were trained on inputs normalised differently."""
+    wanted = {"mean": spec.mean, "std": spec.std, "channel_order": spec.channel_order}
+    for name, ours in wanted.items():
+        stated = getattr(source, name, None)
+        if stated is None:
+            continue
+        same = stated == ours if isinstance(ours, str) else np.allclose(stated, ours, atol=1e-2)
+        if not same:
+            raise UsageError(
+                f"the weights were pretrained with input {name} {stated}, the protocol has {ours}",
+                needed="the input normalisation of pretraining",
+                fix=f"set the protocol's {name} to {stated}",
+            )
+
+
+def finetune(
+    spec: FinetuneSpec,
+    init: Init,
+    train: LabelledImages,
+    evaluation: LabelledImages,
+    *,
+    seed: int = 0,
+    init_seed: int | None = None,
+    device: str | torch.device = "cpu",
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple[FinetuneResult, nn.Module]:
+    """Train on ``train`` from ``init`` and score on ``evaluation``.
+
+    The head, the crops and dropout depend on ``seed`` alone, so two calls that differ in ``init``
+    differ in nothing else. The last step's weights are scored: no checkpoint is picked.
+
+    Args:
+        spec: the run.
+        init: starting weights of the backbone.
+        train: labelled images to learn from.
+        evaluation: labelled images to score on.
+        seed: of head, crops and dropout.
+        init_seed: of the backbone's random weights when ``init`` is None; default ``seed``.
+        device: where to run.
+        on_step: called with (step, loss) after each step.
+
+    Returns:
+        The result and the trained segmentor, in evaluation mode.
+
+    Raises:
+        UsageError: weights that do not fit or give other features than the pretrained ones.
+    """
+    device = torch.device(device)
+    segmentor, difference = build_started(
+        spec, init, seed if init_seed is None else init_seed, seed
+    )
+    segmentor.to(device)
+    if spec.channels_last:
+        segmentor.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    began = time.perf_counter()
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derive_seed(seed, _NOISE))
+        curve, diverged = _train(segmentor, spec, train, seed, device, on_step)
+    trained = time.perf_counter()
+    segmentor.train(False)
+    confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
+    if not diverged:
+        confusion = evaluate(segmentor, spec, evaluation, device)
+    result = FinetuneResult(
+        miou=0.0 if diverged else mean_iou(confusion),
+        iou=iou_per_class(confusion).tolist(),
+        confusion=confusion.tolist(),
+        curve=curve,
+        seconds={"train": trained - began, "evaluate": time.perf_counter() - trained},
+        feature_difference=difference,
+        diverged=diverged,
+    )
+    return result, segmentor
+
+
+def _train(
+    segmentor: nn.Module,
+    spec: FinetuneSpec,
+    train: LabelledImages,
+    seed: int,
+    device: torch.device,
+    on_step: Callable[[int, float], None] | None,
+) -> tuple[list[tuple[int, float]], bool]:
+    """The loop; returns the loss curve and whether the loss stopped being finite."""
+    optimizer = make_optimizer(segmentor, spec)
+    autocast = (
+        torch.autocast(device.type, dtype=torch.bfloat16) if spec.amp == "bf16" else nullcontext()
+    )
+    segmentor.train(True)
+    curve: list[tuple[int, float]] = []
+    since: list[float] = []
+    for step in range(spec.steps):
+        rate = learning_rate(spec, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["multiplier"]
+        images, labels = training_batch(
+            train,
+            batch_size=spec.batch_size,
+            crop=spec.crop,
+            scale=spec.scale,
+            hflip=spec.hflip,
+            fill=spec.mean,
+            seed=seed,
+            step=step,
+        )
+        with autocast:
+            logits = logits_of(segmentor, to_input(images, spec, device))
+        loss = segmentation_loss(segmentor, logits, torch.from_numpy(labels).long().to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if spec.grad_clip is not None:
+            nn.utils.clip_grad_norm_(segmentor.parameters(), spec.grad_clip)
+        optimizer.step()
+        since.append(loss.item())
+        if on_step is not None:
+            on_step(step, since[-1])
+        if not math.isfinite(since[-1]):
+            return [*curve, (step + 1, since[-1])], True
+        if (step + 1) % spec.curve_every == 0 or step + 1 == spec.steps:
+            curve.append((step + 1, math.fsum(since) / len(since)))
+            since = []
+    return curve, False
+
+
+@torch.no_grad()
+def evaluate(
+    segmentor: nn.Module,
+    spec: FinetuneSpec,
+    images: LabelledImages,
+    device: str | torch.device = "cpu",
+) -> np.ndarray:
+    """Confusion matrix (L, L) over whole images, at the labels' own size, in float32.
+
+    Raises:
+        UsageError: no pixel carries a label.
+    """
+    device = torch.device(device)
+    confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
+    segmentor.train(False)
+    for pairs in _equal_size_batches(images, spec.eval_batch):
+        inputs = to_input(np.stack([image for image, _ in pairs]), spec, device)
+        truth = np.stack([label for _, label in pairs])
+        predicted = predict(segmentor, inputs, truth.shape[1:]).cpu().numpy()
+        confusion += confusion_matrix(predicted, truth, spec.num_classes, spec.ignore)
+    if not confusion.any():
+        raise UsageError("the evaluation images hold no labelled pixel", fix="check the labels")
+    return confusion
+
+
+def _equal_size_batches(
+    images: LabelledImages, size: int
+) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+    """Neighbouring (image, label) pairs of equal shapes, at most ``size`` at a time."""
+    batch: list[tuple[np.ndarray, np.ndarray]] = []
+    for position in range(len(images)):
+        image, label = images[position]
+        full = len(batch) == size
+        if batch and (full or (batch[0][0].shape, batch[0][1].shape) != (image.shape, label.shape)):
+            yield batch
+            batch = []
+        batch.append((image, label))
+    if batch:
+        yield batch

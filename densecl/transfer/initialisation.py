@@ -1,0 +1,143 @@
+"""Starting weights of a fine-tuning run, and the proof that they arrived."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from densecl.errors import UsageError
+from densecl.models.build import build_backbone
+from densecl.transfer.segmentation import build_mmseg_backbone, mmseg_backbone_cfg
+
+StateDict = Mapping[str, Tensor]
+Init = str | Path | StateDict | None
+"""None = random (scratch), a checkpoint or export, or a backbone's state dict in our names."""
+
+TOLERANCE = 1e-4
+"""Allowed feature difference, relative to the largest feature: the same float32 sums in another
+order differ by 1e-6, a missing or misplaced tensor by 1e-1."""
+
+
+def random_backbone(backbone: Mapping[str, Any], seed: int) -> nn.Module:
+    """A freshly initialised backbone, a function of (config, seed); torch's state is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_backbone(backbone)
+
+
+def starting_backbone(init: Init, backbone: Mapping[str, Any], seed: int) -> nn.Module:
+    """The backbone that a run starts from, in our own implementation.
+
+    Args:
+        init: see ``Init``.
+        backbone: config of the backbone, as it was pretrained.
+        seed: of the random weights when ``init`` is None.
+
+    Raises:
+        UsageError: a state dict that does not fit the config key by key.
+    """
+    if isinstance(init, (str, Path)):
+        from densecl.weights import load_backbone
+
+        return load_backbone(init)
+    model = random_backbone(backbone, seed)
+    if init is not None:
+        try:
+            model.load_state_dict(dict(init), strict=True)
+        except RuntimeError as error:
+            raise UsageError(
+                f"the starting weights do not fit the backbone config: {error}",
+                needed="exactly the parameters and buffers of the configured backbone",
+                fix="set the protocol's backbone to the one that was pretrained",
+            ) from error
+    return model
+
+
+def mmseg_state(state: StateDict, backbone: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Rename a backbone's state dict to mmsegmentation's names.
+
+    Our ResNet shares mmsegmentation's names but for GroupNorm, which is called ``gn1`` there; a
+    wrapped mmsegmentation backbone sits under ``net.``.
+    """
+    if str(backbone.get("type", "")).startswith("mmseg."):
+        return {key.removeprefix("net."): value for key, value in state.items()}
+    if backbone.get("norm") == "gn":
+        return {re.sub(r"(^|\.)bn(\d)\.", r"\1gn\2.", key): v for key, v in state.items()}
+    return dict(state)
+
+
+@torch.no_grad()
+def transplant(source: nn.Module, target: nn.Module, backbone: Mapping[str, Any]) -> float:
+    """Copy a backbone of ours into a segmentor's backbone and check its features.
+
+    The check reads the weights back *from the segmentor*, puts them into a mmsegmentation backbone
+    with the strides of pretraining (fine-tuning may have traded strides for dilation) and compares
+    every map with the source's on a fixed image.
+
+    Args:
+        source: our backbone, carrying the weights.
+        target: ``segmentor.backbone``.
+        backbone: config that ``source`` was built from.
+
+    Returns:
+        The largest absolute feature difference.
+
+    Raises:
+        UsageError: keys or shapes differ, or the features do.
+    """
+    try:
+        target.load_state_dict(mmseg_state(source.state_dict(), backbone), strict=True)
+    except RuntimeError as error:
+        raise UsageError(
+            f"the backbone does not fit mmsegmentation's: {error}",
+            fix="set the protocol's backbone to the one that was pretrained",
+        ) from error
+    reference = build_mmseg_backbone(mmseg_backbone_cfg(backbone))
+    reference.load_state_dict(target.state_dict(), strict=True)
+    worst, largest = feature_difference(source, reference)
+    if not worst <= TOLERANCE * max(largest, 1.0):
+        raise UsageError(
+            f"the loaded backbone gives other features than the pretrained one: they differ by"
+            f" {worst:.3g}, the largest feature being {largest:.3g}",
+            needed=f"at most {TOLERANCE:g} of the largest",
+            fix="check stem, strides and norm of the protocol's backbone config",
+        )
+    return worst
+
+
+def feature_difference(source: nn.Module, reference: nn.Module) -> tuple[float, float]:
+    """Largest difference and largest feature, over all maps, on one fixed image.
+
+    Args:
+        source: returns ``Features``.
+        reference: a mmsegmentation backbone, returns a tuple of maps.
+
+    Raises:
+        UsageError: the two return maps of different shapes.
+    """
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    modes = [(module, module.training) for net in (source, reference) for module in net.modules()]
+    source.eval()
+    reference.eval()
+    ours = source(image).maps
+    # where two stages share a size, the deeper one stays, as in ``Features``
+    theirs = {tuple(each.shape): each for each in reference(image)}
+    for module, mode in modes:
+        module.training = mode
+    worst = largest = 0.0
+    for stride, features in ours.items():
+        other = theirs.get(tuple(features.shape))
+        if other is None:
+            raise UsageError(
+                f"the map at stride {stride} has shape {tuple(features.shape)};"
+                f" mmsegmentation's backbone has {sorted(theirs)}",
+                fix="set the protocol's backbone to the one that was pretrained",
+            )
+        worst = max(worst, (features - other).abs().max().item())
+        largest = max(largest, features.abs().max().item())
+    return worst, largest

@@ -1,0 +1,285 @@
+"""Run a whole transfer table: every cell cached, resumable, the test split read at the end.
+
+A table is rows x (pretraining seed, label subset) pairs x learning rates. Each run is scored on
+validation; when all are done, each row's learning rate is chosen there, and the chosen runs, only
+they, are scored on the test split in one pass.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from densecl.errors import UsageError
+from densecl.transfer.cells import Cell, CellStore, data_fingerprint, digest
+from densecl.transfer.files import read_json, write_atomic, write_json
+from densecl.transfer.finetuning import build_started, evaluate
+from densecl.transfer.images import LabelledDataset, LabelledImages
+from densecl.transfer.metrics import iou_per_class, mean_iou
+from densecl.transfer.statistics import Pair
+from densecl.transfer.study import Protocol, RowSpec, Study
+from densecl.transfer.subsets import Subset
+from densecl.transfer.table import Row, Table, mean_iou_by_class
+
+
+def run_table(
+    rows: Sequence[RowSpec],
+    protocol: Protocol,
+    subsets: Sequence[Subset],
+    seeds: Sequence[int],
+    out_dir: str | Path,
+    *,
+    train: LabelledDataset,
+    val: LabelledDataset,
+    test: LabelledDataset | Callable[[], LabelledDataset] | None = None,
+    max_hours: float | None = None,
+    resume: bool = True,
+    world_version: str = "",
+    demo: bool = False,
+    device: str | torch.device = "cpu",
+    log: Callable[[str], None] = print,
+) -> Table:
+    """Run what is missing of a table and return it; it is also written into ``out_dir``.
+
+    Args:
+        rows: the rows, among them the protocol's reference.
+        protocol: what all rows share.
+        subsets: label subsets of ``train``; the same for every row.
+        seeds: pretraining seeds; also the seed of head, crops and dropout, so that the rows of
+            a pair differ in their starting weights alone.
+        out_dir: gets ``cells/``, ``summary.json`` and ``table.md``.
+        train, val: labelled data sets.
+        test: the test split, or a function that opens it; it is touched when the table is
+            complete and not before. None scores on validation.
+        max_hours: stop before a run that would not fit, leaving an unfinished table.
+        resume: use finished runs found in ``out_dir``; False repeats all.
+        world_version: version of generated data.
+        demo: mark the table as too small to mean anything.
+        device: where to run.
+        log: takes progress lines.
+
+    Raises:
+        UsageError: rows without the reference, a name twice, no pair, an empty grid, missing
+            weights or a subset of other data; all before the first run.
+    """
+    _check(rows, protocol)
+    out = Path(out_dir)
+    pairs = protocol.pairs(seeds, subsets)
+    store = CellStore(out / "cells")
+    study = Study(rows, protocol, pairs, train, val, store, device, resume)
+    _check_inputs(study)
+    finished = _run_cells(study, max_hours, log)
+    held_out: dict[str, dict[str, Any]] = {}
+    reads = 0
+    if finished == study.total() and test is not None:
+        dataset = test() if callable(test) else test
+        held_out, reads = _read_test(study, dataset, out, log)
+    table = Table(
+        rows=[_row(study, row, held_out) for row in rows],
+        reference=protocol.reference,
+        protocol=_protocol_dict(study),
+        split="test" if held_out else "validation",
+        cells=(finished, study.total()),
+        test_reads=reads,
+        world_version=world_version,
+        demo=demo,
+        level=protocol.level,
+    )
+    table.seconds = {
+        "finetuning": math.fsum(row.seconds for row in table.rows),
+        "pretraining": math.fsum(row.pretraining_seconds for row in table.rows),
+    }
+    write_json(out / "summary.json", table.to_dict())
+    markdown = table.to_markdown()
+    write_atomic(out / "table.md", lambda part: part.write_text(markdown, encoding="utf-8"))
+    return table
+
+
+def _check(rows: Sequence[RowSpec], protocol: Protocol) -> None:
+    names = [row.name for row in rows]
+    if len(set(names)) != len(names):
+        raise UsageError(f"row names {names}", needed="each name once")
+    if protocol.reference not in names:
+        raise UsageError(
+            f"no row is named {protocol.reference!r}, which differences are taken to",
+            needed=f"one of {names}",
+            fix="add the scratch row, or set the protocol's reference",
+        )
+    if not protocol.learning_rates:
+        raise UsageError("the grid of learning rates is empty", fix="give at least one rate")
+
+
+def _check_inputs(study: Study) -> None:
+    """Everything a run will read is there, before the first one starts."""
+    names = [(seed, subset.name) for seed, subset in study.pairs]
+    if not names:
+        raise UsageError("no (pretraining seed, label subset) pair", fix="give at least one each")
+    if len(set(names)) != len(names):
+        raise UsageError(
+            f"(pretraining seed, label subset) pairs {names}",
+            needed="each pair once; subsets of different content need different names",
+        )
+    for pair in study.pairs:
+        pair[1].indices(study.train)
+        for row in study.rows:
+            study.cell(row, pair, study.protocol.learning_rates[0])
+
+
+def _run_cells(study: Study, max_hours: float | None, log: Callable[[str], None]) -> int:
+    """Run missing cells, pair by pair so that early stops leave whole pairs; how many are done."""
+    began, total = time.monotonic(), study.total()
+    done, fresh = 0, 0
+    for position, pair in enumerate(study.pairs):
+        for row in study.rows:
+            for lr in study.rates(row, position) or ():
+                cell = study.cell(row, pair, lr)
+                if study.result(cell) is not None:
+                    done += 1
+                    continue
+                elapsed = time.monotonic() - began
+                each = elapsed / fresh if fresh else 0.0
+                if max_hours is not None and elapsed + each > max_hours * 3600:
+                    log(f"stopped at the time limit: {done} of {total} cells")
+                    return _count(study)
+                study.run(row, pair, cell)
+                done, fresh = done + 1, fresh + 1
+                elapsed = time.monotonic() - began
+                left = elapsed / fresh * (total - done)
+                result = study.results[cell.key()]
+                log(
+                    f"[{done}/{total}] {row.name}, seed {pair[0]}, {pair[1].name}, lr {lr:g}:"
+                    f" val mIoU {result['miou']:.3f}, features loaded to within"
+                    f" {result['feature_difference']:.1g}"
+                    f" ({elapsed / fresh:.1f} s a run, {_clock(left)} left)"
+                )
+    return _count(study)
+
+
+def _count(study: Study) -> int:
+    return sum(
+        study.result(study.cell(row, pair, lr)) is not None
+        for row in study.rows
+        for position, pair in enumerate(study.pairs)
+        for lr in study.rates(row, position) or ()
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s"
+
+
+def _chosen(study: Study, row: RowSpec) -> list[tuple[tuple[int, Subset], Cell]]:
+    """A row's finished runs at its chosen learning rate."""
+    choice = study.choice(row)
+    if choice is None:
+        return []
+    cells = [(pair, study.cell(row, pair, choice.lr)) for pair in study.pairs]
+    return [(pair, cell) for pair, cell in cells if study.result(cell) is not None]
+
+
+def _read_test(
+    study: Study, dataset: LabelledDataset, out: Path, log: Callable[[str], None]
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Score the chosen runs on the test split in one pass.
+
+    Returns:
+        cell key -> result; and how many tables of this folder have read the split.
+    """
+    chosen = [(row, *each) for row in study.rows for each in _chosen(study, row)]
+    data = data_fingerprint(dataset)
+    table = digest([data, sorted(cell.key() for _, _, cell in chosen)])
+    ledger = out / "test_reads.json"
+    reads: list[str] = read_json(ledger) or []
+    if table not in reads:
+        # written before the read: an interrupted pass that is taken up again is the same read
+        reads.append(table)
+        write_json(ledger, reads)
+    images = LabelledImages(dataset, resize=study.protocol.spec.resize)
+    results = {}
+    for row, pair, cell in chosen:
+        result = study.store.test_result(cell, data) if study.resume else None
+        if result is None:
+            result = _score(study, row, pair, cell, images)
+            study.store.save_test_result(cell, data, result)
+        results[cell.key()] = result
+    for row, (position, pair) in itertools.product(study.rows, enumerate(study.pairs)):
+        for lr in study.rates(row, position) or ():
+            cell = study.cell(row, pair, lr)
+            if cell.key() not in results:
+                study.store.drop_weights(cell)
+    log(f"test split: {len(chosen)} runs scored")
+    return results, len(reads)
+
+
+def _score(
+    study: Study, row: RowSpec, pair: tuple[int, Subset], cell: Cell, images: LabelledImages
+) -> dict[str, Any]:
+    """Result of a finished run on other images; repeats the run if its weights were not kept."""
+    weights = study.store.weights(cell)
+    if weights is None:
+        segmentor = study.run(row, pair, cell)
+    else:
+        segmentor, _ = build_started(cell.spec, None, pair[0], pair[0])
+        segmentor.load_state_dict(weights)
+        segmentor.to(study.device)
+    confusion = evaluate(segmentor, cell.spec, images, study.device)
+    diverged = study.results[cell.key()]["diverged"]
+    iou = iou_per_class(confusion).tolist()
+    return {
+        "miou": 0.0 if diverged else mean_iou(confusion),
+        "iou": [None if math.isnan(value) else value for value in iou],
+        "confusion": confusion.tolist(),
+    }
+
+
+def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row:
+    """A row of the table; scores are the test split's where it has been read."""
+    chosen = _chosen(study, row)
+    runs = [study.results[cell.key()] for _, cell in chosen]
+    scored = [held_out.get(cell.key(), run) for (_, cell), run in zip(chosen, runs, strict=True)]
+    scores: dict[Pair, float] = {
+        (seed, subset.name): result["miou"]
+        for ((seed, subset), _), result in zip(chosen, scored, strict=True)
+    }
+    done = {
+        cell.key(): result
+        for position, pair in enumerate(study.pairs)
+        for lr in study.rates(row, position) or ()
+        if (result := study.result(cell := study.cell(row, pair, lr))) is not None
+    }
+    return Row(
+        name=row.name,
+        scores=scores,
+        choice=study.choice(row),
+        iou=mean_iou_by_class(scored),
+        steps=study.spec(row, 0.0).steps,
+        diverged=sum(run["diverged"] for run in runs),
+        feature_difference=max((run["feature_difference"] for run in runs), default=0.0),
+        seconds=math.fsum(math.fsum(run["seconds"].values()) for run in done.values()),
+        pretraining_seconds=row.pretraining_seconds,
+        notes=row.notes,
+    )
+
+
+def _protocol_dict(study: Study) -> dict[str, Any]:
+    protocol = study.protocol
+    spec = protocol.spec.to_dict()
+    del spec["lr"]
+    return {
+        "finetune": spec,
+        "learning_rates": list(protocol.learning_rates),
+        "selection": protocol.selection,
+        "pairing": protocol.pairing,
+        "pairs": [[seed, subset.name] for seed, subset in study.pairs],
+        "subset_sizes": {subset.name: len(subset.items) for _, subset in study.pairs},
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,195 @@
+"""What a transfer table consists of: rows, a protocol, and the runs that follow from them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+
+from densecl.errors import UsageError
+from densecl.transfer.cells import Cell, CellStore, data_fingerprint, init_fingerprint
+from densecl.transfer.finetuning import FinetuneSpec, finetune
+from densecl.transfer.grid import Choice, choose_learning_rate
+from densecl.transfer.images import LabelledDataset, LabelledImages
+from densecl.transfer.initialisation import Init
+from densecl.transfer.statistics import Pair
+from densecl.transfer.subsets import Subset
+
+SeededInit = Init | Mapping[int, Init] | Callable[[int], Init]
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """One row of a table.
+
+    Attributes:
+        name: unique in the table.
+        init: starting weights: one for all seeds (None = random weights of the pair's seed), or
+            a mapping or function from pretraining seed to weights.
+        steps: fine-tuning steps when they differ from the protocol's (scratch-long).
+        pretraining_seconds: what the weights cost, for the table.
+        notes: free text for the table.
+    """
+
+    name: str
+    init: SeededInit = None
+    steps: int | None = None
+    pretraining_seconds: float = 0.0
+    notes: str = ""
+
+    def init_for(self, seed: int) -> Init:
+        """Starting weights of one pretraining seed.
+
+        Raises:
+            UsageError: the mapping lacks the seed.
+        """
+        if callable(self.init):
+            return self.init(seed)
+        if isinstance(self.init, Mapping) and all(isinstance(key, int) for key in self.init):
+            if seed not in self.init:
+                raise UsageError(
+                    f"row {self.name!r} has no weights for pretraining seed {seed}",
+                    needed=f"seeds {sorted(self.init)}",
+                )
+            return self.init[seed]  # type: ignore[index, return-value]
+        return self.init  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all rows share.
+
+    Attributes:
+        spec: the fine-tuning run; its ``lr`` is replaced by the grid's.
+        learning_rates: the grid.
+        reference: name of the row that differences are taken to.
+        selection: ``all`` runs every rate on every pair and chooses by the mean; ``first`` runs
+            the grid on the first pair only, and the rate chosen there on the others: cheaper,
+            noisier, the same for every row.
+        pairing: ``product`` of seeds and subsets, or ``zip`` (the first seed with the first
+            subset, ...): fewer runs, and independent pairs.
+        level: coverage of the intervals.
+        keep_weights: keep each run's weights until the test split has been read. Without them
+            the chosen runs are repeated then.
+    """
+
+    spec: FinetuneSpec
+    learning_rates: tuple[float, ...]
+    reference: str = "scratch"
+    selection: Literal["all", "first"] = "all"
+    pairing: Literal["product", "zip"] = "product"
+    level: float = 0.95
+    keep_weights: bool = True
+
+    def pairs(self, seeds: Sequence[int], subsets: Sequence[Subset]) -> list[tuple[int, Subset]]:
+        """The (seed, subset) pairs of a table.
+
+        Raises:
+            UsageError: ``zip`` with lists of different length.
+        """
+        if self.pairing == "product":
+            return list(itertools.product(seeds, subsets))
+        if len(seeds) != len(subsets):
+            raise UsageError(
+                f"{len(seeds)} pretraining seeds and {len(subsets)} label subsets",
+                needed='as many of one as of the other with pairing="zip"',
+            )
+        return list(zip(seeds, subsets, strict=True))
+
+
+@dataclass
+class Study:
+    """A table on its way.
+
+    Attributes:
+        rows, protocol: what is run.
+        pairs: (pretraining seed, label subset), in order.
+        train, val: labelled data sets.
+        store: where results lie.
+        device: where to run.
+        resume: use stored results; else only those of this process.
+        results: cell key -> result on validation, of the runs known to be done.
+    """
+
+    rows: Sequence[RowSpec]
+    protocol: Protocol
+    pairs: list[tuple[int, Subset]]
+    train: LabelledDataset
+    val: LabelledDataset
+    store: CellStore
+    device: str | torch.device
+    resume: bool
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _inits: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._data = (data_fingerprint(self.train), data_fingerprint(self.val))
+        self._val_images = LabelledImages(self.val, resize=self.protocol.spec.resize)
+
+    def spec(self, row: RowSpec, lr: float) -> FinetuneSpec:
+        """The run of a row at one learning rate."""
+        spec = replace(self.protocol.spec, lr=lr)
+        return spec if row.steps is None else replace(spec, steps=row.steps)
+
+    def cell(self, row: RowSpec, pair: tuple[int, Subset], lr: float) -> Cell:
+        """One run."""
+        seed, subset = pair
+        key = (row.name, seed)
+        if key not in self._inits:
+            self._inits[key] = init_fingerprint(row.init_for(seed))
+        spec, init = self.spec(row, lr), self._inits[key]
+        return Cell(row.name, spec, init, seed, subset.name, subset.items, self._data)
+
+    def result(self, cell: Cell) -> dict[str, Any] | None:
+        """The run's result if it is done."""
+        key = cell.key()
+        if key not in self.results and self.resume:
+            stored = self.store.result(cell)
+            if stored is not None:
+                self.results[key] = stored
+        return self.results.get(key)
+
+    def rates(self, row: RowSpec, position: int) -> Sequence[float] | None:
+        """Learning rates that a row needs at a pair; None while its choice is not made."""
+        if self.protocol.selection == "all" or position == 0:
+            return self.protocol.learning_rates
+        choice = self.choice(row)
+        return None if choice is None else (choice.lr,)
+
+    def choice(self, row: RowSpec) -> Choice | None:
+        """The row's learning rate by the runs that are done; None while there are too few."""
+        pairs = self.pairs[:1] if self.protocol.selection == "first" else self.pairs
+        scores: dict[float, dict[Pair, float]] = {lr: {} for lr in self.protocol.learning_rates}
+        for (seed, subset), lr in itertools.product(pairs, scores):
+            done = self.result(self.cell(row, (seed, subset), lr))
+            if done is not None:
+                scores[lr][seed, subset.name] = done["miou"]
+        if not set.intersection(*map(set, scores.values())):
+            return None
+        return choose_learning_rate(scores)
+
+    def total(self) -> int:
+        """Runs of the whole table."""
+        rates, pairs = len(self.protocol.learning_rates), len(self.pairs)
+        each = rates * pairs if self.protocol.selection == "all" else rates + pairs - 1
+        return each * len(self.rows)
+
+    def run(self, row: RowSpec, pair: tuple[int, Subset], cell: Cell) -> torch.nn.Module:
+        """Do a run and store it; returns the trained segmentor."""
+        images = LabelledImages(self.train, pair[1].indices(self.train), resize=cell.spec.resize)
+        result, segmentor = finetune(
+            cell.spec,
+            row.init_for(pair[0]),
+            images,
+            self._val_images,
+            seed=pair[0],
+            device=self.device,
+        )
+        if self.protocol.keep_weights:
+            self.store.save_weights(cell, segmentor.state_dict())
+        self.store.save_result(cell, result.to_dict())
+        self.results[cell.key()] = result.to_dict()
+        return segmentor

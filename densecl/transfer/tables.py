@@ -1,0 +1,222 @@
+"""From checkpoints and a protocol file to finished tables: rows, controls, label subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from densecl.engine.config import parse_config_text
+from densecl.errors import UsageError
+from densecl.transfer.compute import TRAIN, forward_flops, pretraining_flops
+from densecl.transfer.controls import (
+    permuted_within_layers,
+    reestimated_batchnorm,
+    scratch_long_steps,
+)
+from densecl.transfer.finetuning import FinetuneSpec, to_input
+from densecl.transfer.initialisation import random_backbone
+from densecl.transfer.protocol_file import ProtocolFile
+from densecl.transfer.run import run_table
+from densecl.transfer.segmentation import build_segmentor
+from densecl.transfer.study import Protocol, RowSpec
+from densecl.transfer.subsets import Subset, draw_for, write_subset
+from densecl.transfer.table import Table
+from densecl.weights import load_backbone, read_weights
+
+CONTROLS = ("scratch-long", "batchnorm", "permuted")
+BATCHNORM_IMAGES, BATCHNORM_BATCH = 512, 32
+
+Checkpoints = Mapping[str, Mapping[int, Path]]
+
+
+def transfer_tables(
+    protocol: ProtocolFile,
+    checkpoints: Checkpoints,
+    out: Path,
+    *,
+    controls: Sequence[str] = CONTROLS,
+    fractions: Sequence[float] | None = None,
+    test: bool = True,
+    max_hours: float | None = None,
+    device: str = "auto",
+    demo: bool = False,
+    log: Callable[[str], None] = print,
+) -> dict[float, Table]:
+    """Run one table for each label fraction: scratch, the controls, the checkpoints.
+
+    Args:
+        protocol: what all rows share.
+        checkpoints: row name -> pretraining seed -> weight file. Control rows are made from the
+            first row's.
+        out: one folder a fraction is made in it, with cells, table and label subsets.
+        controls: names from ``CONTROLS``.
+        fractions: of the labels; None = the protocol's.
+        test: read the test split once the table is complete, if the protocol names one.
+        max_hours: for each table.
+        device: ``auto`` takes a GPU if there is one.
+        demo: mark the tables as too small to mean anything.
+        log: takes progress lines.
+
+    Raises:
+        UsageError: no checkpoint, rows with different backbones, or bad files.
+    """
+    if not checkpoints:
+        raise UsageError("no checkpoint", needed="at least one row to compare with scratch")
+    train, val = protocol.dataset("train"), protocol.dataset("val")
+    spec = finetune_spec(protocol, checkpoints, len(train.classes))
+    rows = [RowSpec("scratch"), *_control_rows(controls, checkpoints, spec, protocol, log)]
+    rows += [RowSpec(name, init=dict(files)) for name, files in checkpoints.items()]
+    shared = Protocol(
+        spec,
+        protocol.learning_rates,
+        selection=protocol.selection,  # type: ignore[arg-type]
+        pairing=protocol.pairing,  # type: ignore[arg-type]
+    )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    tables = {}
+    for fraction in fractions or protocol.fractions:
+        folder = out / f"{fraction * 100:g}pct"
+        tables[fraction] = run_table(
+            rows,
+            shared,
+            _listed_subsets(protocol, train, fraction, folder),
+            protocol.seeds,
+            folder,
+            train=train,
+            val=val,
+            test=(lambda: protocol.dataset("test")) if test and "test" in protocol.data else None,
+            max_hours=max_hours,
+            world_version=str(getattr(train, "version", "")),
+            demo=demo,
+            device=device,
+            log=log,
+        )
+    return tables
+
+
+def finetune_spec(
+    protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int
+) -> FinetuneSpec:
+    """The fine-tuning run that fits the checkpoints' backbone and input.
+
+    Raises:
+        UsageError: the checkpoints' backbones or inputs differ.
+    """
+    first, known = None, {}
+    for name, files in checkpoints.items():
+        for path in dict.fromkeys(files.values()):
+            backbone = load_backbone(path)
+            found = {
+                "backbone": dict(backbone.meta["backbone"]),
+                "mean": tuple(backbone.mean),  # type: ignore[arg-type]
+                "std": tuple(backbone.std),  # type: ignore[arg-type]
+                "channel_order": backbone.channel_order,
+            }
+            first, known = (name, found) if first is None else (first, known)
+            if found != known:
+                raise UsageError(
+                    f"rows {first!r} and {name!r} differ in backbone or input:\n"
+                    f"  {known}\n  {found}",
+                    needed="one backbone in one table, so that the rows differ in weights alone",
+                    fix="compare them in two tables",
+                )
+    return FinetuneSpec(
+        num_classes=num_classes,
+        **known,
+        **protocol.finetune,
+    )
+
+
+def _listed_subsets(
+    protocol: ProtocolFile, train: Any, fraction: float, folder: Path
+) -> list[Subset]:
+    """The label subsets, written out as the files that every row of the table uses."""
+    drawn = draw_for(train, [fraction], protocol.subset_seeds, blocks=protocol.blocks)[fraction]
+    for subset in drawn:
+        notes = {"fraction": fraction, "blocks": protocol.blocks, "of": len(train)}
+        write_subset(folder / "subsets" / f"{subset.name}.txt", subset, notes)
+    return drawn
+
+
+def _control_rows(
+    controls: Sequence[str],
+    checkpoints: Checkpoints,
+    spec: FinetuneSpec,
+    protocol: ProtocolFile,
+    log: Callable[[str], None],
+) -> Iterator[RowSpec]:
+    name, files = next(iter(checkpoints.items()))
+    for control in controls:
+        if control == "scratch-long":
+            steps = _long_steps(next(iter(files.values())), spec)
+            if steps is None:
+                log(f"no scratch-long row: {name} does not say what its pretraining spent")
+                continue
+            yield RowSpec("scratch-long", steps=steps, notes=f"with the compute of {name} added")
+        elif control == "batchnorm":
+            if "unlabelled" not in protocol.data:
+                log("no batchnorm row: the protocol names no unlabelled data")
+                continue
+            yield RowSpec("random, batch norm re-estimated", init=_reestimated(spec, protocol))
+        elif control == "permuted":
+            yield RowSpec(f"{name}, permuted", init=_permuted(files))
+        else:
+            raise UsageError(f"control {control!r}", needed="one of " + ", ".join(CONTROLS))
+
+
+def _long_steps(path: Path, spec: FinetuneSpec) -> int | None:
+    """Steps of scratch-long, or None where the file is no pretraining checkpoint of ours."""
+    data = read_weights(path).data
+    if data.get("kind") != "pretrain":
+        return None
+    segmentor = build_segmentor(
+        spec.head,
+        spec.backbone,
+        spec.num_classes,
+        spec.channels,
+        output_stride=spec.output_stride,
+        head_options=spec.head_options,
+    )
+    step_cost = TRAIN * spec.batch_size * forward_flops(segmentor, spec.crop)
+    spent = pretraining_flops(parse_config_text(data["config"]), data["step"])
+    return scratch_long_steps(spec.steps, spent, step_cost)
+
+
+def _reestimated(spec: FinetuneSpec, protocol: ProtocolFile) -> Callable[[int], dict[str, Tensor]]:
+    @cache
+    def weights(seed: int) -> dict[str, Tensor]:
+        return reestimated_batchnorm(
+            random_backbone(spec.backbone, seed), _unlabelled(spec, protocol)
+        )
+
+    return weights
+
+
+def _unlabelled(spec: FinetuneSpec, protocol: ProtocolFile) -> Iterator[Tensor]:
+    """Normalised batches of unlabelled images, evenly spread over the data set."""
+    from densecl.views import ViewGenerator
+
+    dataset = protocol.dataset("unlabelled")
+    count = min(BATCHNORM_IMAGES, len(dataset))
+    cut = ViewGenerator("none", size=spec.crop, num_views=1)
+    chosen = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
+    for start in range(0, count, BATCHNORM_BATCH):
+        images = [
+            cut(dataset[i], epoch=0)[0].image.permute(1, 2, 0)
+            for i in chosen[start : start + BATCHNORM_BATCH]
+        ]
+        yield to_input(torch.stack(images).numpy(), spec, torch.device("cpu"))
+
+
+def _permuted(files: Mapping[int, Path]) -> Callable[[int], dict[str, Tensor]]:
+    @cache
+    def weights(seed: int) -> dict[str, Tensor]:
+        return permuted_within_layers(load_backbone(files[seed]).state_dict(), seed)
+
+    return weights

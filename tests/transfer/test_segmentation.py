@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch.nn import functional
+
+from densecl.errors import UsageError
+from densecl.transfer.segmentation import (
+    build_segmentor,
+    logits_of,
+    mmseg_backbone_cfg,
+    predict,
+    segmentation_loss,
+)
+
+
+@pytest.mark.parametrize(("stride", "cells"), [(None, 2), (32, 2), (16, 4), (8, 8)])
+def test_output_stride_sets_the_size_of_the_logits(tiny_backbone, stride, cells):
+    segmentor = build_segmentor("fcn", tiny_backbone, 5, 8, output_stride=stride)
+    segmentor.eval()
+    logits = logits_of(segmentor, torch.zeros(1, 3, 64, 64))
+    assert logits.shape == (1, 5, cells, cells)
+
+
+def test_upernet_reads_every_map(tiny_backbone):
+    segmentor = build_segmentor("upernet", tiny_backbone, 5, 8)
+    assert type(segmentor).__name__ == "EncoderDecoder"
+    assert list(segmentor.decode_head.in_channels) == [4, 8, 16, 32]
+    segmentor.eval()
+    assert logits_of(segmentor, torch.zeros(1, 3, 64, 64)).shape == (1, 5, 16, 16)
+
+
+def test_mmseg_backbones_are_taken_as_they_are():
+    cfg = {
+        "type": "mmseg.SwinTransformer",
+        "embed_dims": 16,
+        "depths": (1, 1, 1, 1),
+        "num_heads": (1, 1, 1, 1),
+        "window_size": 4,
+        "out_indices": (0, 1, 2, 3),
+    }
+    segmentor = build_segmentor("upernet", cfg, 3, 8)
+    segmentor.eval()
+    assert logits_of(segmentor, torch.zeros(1, 3, 64, 64)).shape[1] == 3
+    with pytest.raises(UsageError, match="output_stride=8 with backbone"):
+        mmseg_backbone_cfg(cfg, output_stride=8)
+
+
+def test_loss_is_cross_entropy_over_labelled_pixels(tiny_backbone):
+    segmentor = build_segmentor("fcn", tiny_backbone, 3, 8)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, generator=generator)
+    labels = torch.randint(0, 3, (2, 8, 8), generator=generator)
+    labels[:, :3] = 255
+    full = functional.interpolate(logits, (8, 8), mode="bilinear", align_corners=False).double()
+    expected = [
+        -full[b].log_softmax(0)[labels[b, i, j], i, j]
+        for b in range(2)
+        for i in range(8)
+        for j in range(8)
+        if labels[b, i, j] != 255
+    ]
+    found = segmentation_loss(segmentor, logits.bfloat16().float(), labels)
+    # bfloat16 logits are off by up to 1 %, which the mean nearly removes
+    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), abs=5e-3)
+    assert found.dtype == torch.float32
+
+
+def test_loss_of_unlabelled_batch_is_a_finite_attached_zero(tiny_backbone):
+    segmentor = build_segmentor("fcn", tiny_backbone, 3, 8)
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = segmentation_loss(segmentor, logits, torch.full((1, 8, 8), 255))
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()
+
+
+def test_prediction_has_the_size_asked_for(tiny_backbone):
+    segmentor = build_segmentor("fcn", tiny_backbone, 3, 8)
+    segmentor.eval()
+    with torch.no_grad():
+        inputs = torch.randn(2, 3, 32, 48)
+        classes = predict(segmentor, inputs, (40, 50))
+        full = functional.interpolate(
+            logits_of(segmentor, inputs), (40, 50), mode="bilinear", align_corners=False
+        )
+    assert classes.shape == (2, 40, 50)
+    assert torch.equal(classes, full.argmax(1))
+
+
+def test_building_is_quiet(tiny_backbone, caplog, capfd):
+    with caplog.at_level(logging.INFO):
+        build_segmentor("fcn", tiny_backbone, 3, 8)
+    assert "init" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": "VGG"}, "backbone type 'VGG'"),
+        ({"stem": "small"}, "backbone stem 'small'"),
+        ({"norm": "instance"}, "backbone norm 'instance'"),
+    ],
+)
+def test_backbones_without_a_mirror_are_refused(tiny_backbone, change, message):
+    with pytest.raises(UsageError, match=message):
+        build_segmentor("fcn", tiny_backbone | change, 3, 8)
+
+
+def test_unknown_head_and_stride_are_refused(tiny_backbone):
+    with pytest.raises(UsageError, match="head 'unet'"):
+        build_segmentor("unet", tiny_backbone, 3, 8)
+    with pytest.raises(UsageError, match="output_stride=4"):
+        build_segmentor("fcn", tiny_backbone, 3, 8, output_stride=4)
