@@ -1,4 +1,4 @@
-"""The main job on the embedded world, in minutes: pretrain, hand over, fine-tune, say what it was worth.
+"""The main job on the embedded world: pretrain, hand over, fine-tune, say what it was worth.
 
     make quickstart            or: python tools/quickstart.py [--out DIR]
 
@@ -8,8 +8,6 @@ Every part that is finished is kept: started again, it goes on where it was stop
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,18 +22,17 @@ from densecl.data.views import collate_views
 from densecl.engine.config import load_config
 from densecl.engine.runner import pretrain
 from densecl.pairs import Pairs, PointSet, match_by_similarity
-from densecl.transfer.cells import write_json
-from densecl.transfer.finetuning import to_input
-from densecl.transfer.pictures import beside
+from densecl.transfer.files import write_json
+from densecl.transfer.images import LabelledImages
 from densecl.transfer.protocol_file import read_protocol
-from densecl.transfer.segmentation import predict
+from densecl.transfer.showcase import prediction_sheet
+from densecl.transfer.table import Table
 from densecl.transfer.tables import transfer_tables
 from densecl.views import ViewGenerator
 from densecl.viz.features import feature_pca
 from densecl.viz.tile import caption, enlarge, grid, write_png
 from densecl.weights import export, load_backbone
 
-ROOT = Path(__file__).resolve().parents[1]
 METHODS = {
     "MoCo v2": "mocov2_r18w32_1xb32-250s_streets-64px",
     "DenseCL": "densecl_r18w32_1xb32-250s_streets-64px",
@@ -72,10 +69,10 @@ def pretrain_all(out: Path, clock: Clock) -> dict[str, Path]:
 
 
 def hand_over(out: Path, checkpoints: dict[str, Path]) -> None:
-    """Export every backbone to mmsegmentation and torchvision names, with proof."""
+    """Export every backbone with proof; the narrow one fits no model of torchvision's."""
     for name, checkpoint in checkpoints.items():
-        for target in ("mmseg", "torchvision"):
-            file = out / "export" / f"{name.lower().replace(' ', '')}_{target}.pth"
+        for target, suffix in (("mmseg", "pth"), ("safetensors", "safetensors")):
+            file = out / "export" / f"{name.lower().replace(' ', '')}_{target}.{suffix}"
             file.parent.mkdir(parents=True, exist_ok=True)
             print(export(checkpoint, target, file).summary())
 
@@ -119,3 +116,50 @@ def normalised(images: torch.Tensor, backbone: Any) -> torch.Tensor:
     """(B, 3, H, W) uint8 RGB as the backbone's float input."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std))
     return (images.float() - mean) / std
+
+
+def draw_predictions(out: Path, table: Table, count: int = 4) -> Path:
+    """Predictions of scratch and of the methods beside the truth, on validation frames."""
+    world = Streets("val")
+    images = LabelledImages(world, np.linspace(0, len(world) - 1, count).astype(int).tolist())
+    sheet = prediction_sheet(table, ["scratch", *METHODS], images, PALETTE)
+    return write_png(out / "predictions.png", sheet)
+
+
+def main() -> None:
+    """Run the parts in order, print the table, say where everything lies."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/quickstart"))
+    out: Path = parser.parse_args().out
+    clock = Clock()
+    protocol = read_protocol(PROTOCOL)
+
+    with clock.part("data"):
+        for part in protocol.data:
+            protocol.dataset(part)
+    checkpoints = pretrain_all(out, clock)
+    with clock.part("export"):
+        hand_over(out, checkpoints)
+    with clock.part("fine-tuning"):
+        rows = {name: dict.fromkeys(protocol.seeds, file) for name, file in checkpoints.items()}
+        (table,) = transfer_tables(protocol, rows, out / "transfer", demo=True).values()
+    with clock.part("pictures"):
+        pictures = [
+            draw_pairs(out, checkpoints["DenseCL"]),
+            draw_features(out, checkpoints),
+            draw_predictions(out, table),
+        ]
+
+    summary = table.to_dict() | {"seconds": clock.seconds, "world_version": WORLD_VERSION}
+    write_json(out / "summary.json", summary)
+    print(f"\n{table.to_markdown()}")
+    print("seconds:", ", ".join(f"{name} {s:.0f}" for name, s in clock.seconds.items()))
+    print(f"total {sum(clock.seconds.values()) / 60:.1f} minutes")
+    print(f"summary:  {out / 'summary.json'}")
+    print("pictures: " + ", ".join(str(path) for path in pictures))
+    print(f"weights:  {', '.join(str(path) for path in checkpoints.values())}")
+    print("next, on your own pictures: densecl pretrain --data FOLDER")
+
+
+if __name__ == "__main__":
+    main()

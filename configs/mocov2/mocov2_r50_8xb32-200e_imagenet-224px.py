@@ -1,4 +1,4 @@
-# MoCo v2, paper tier: the published values (He et al. 2020; Chen et al. 2020), ImageNet, 200 epochs.
+# MoCo v2, paper tier: the published values (Chen et al. 2020), ImageNet, 200 epochs.
 #   torchrun --nproc_per_node 8 tools/train.py mocov2_r50_8xb32-200e_imagenet-224px \
 #       --data /data/imagenet/train
 # 8 GPUs of 12 GB or more.

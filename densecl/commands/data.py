@@ -55,8 +55,8 @@ def check(path: Path) -> int:
     print(f"{len(dataset)} pictures in {path}, decoded in {seconds:.1f} s")
     for (height, width), count in sorted(sizes.items(), key=lambda item: -item[1])[:5]:
         print(f"  {count} of {width} x {height}")
-    for error in bad[:20]:
-        print(f"  unreadable: {error.path}: {error.reason}")
+    for file in bad[:20]:
+        print(f"  unreadable: {file.path}: {file.reason}")
     if bad:
         print(f"{len(bad)} unreadable; pretrain with --skip-unreadable, or mend them")
         return 1

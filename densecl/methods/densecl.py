@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from densecl.errors import UsageError
 from densecl.losses import normalise
 from densecl.memory import Queue
-from densecl.memory.schedules import build_schedule
 from densecl.methods.base import MethodOutput
 from densecl.methods.moco_v2 import MoCoV2, similarities
-from densecl.models import DenseProjector, MLPProjector
+from densecl.models import DenseProjector
 from densecl.models.contract import Features
 from densecl.pairs import Pairs, PointSet, match_by_similarity
 from densecl.registry import METHODS
@@ -127,7 +126,7 @@ class DenseCL(MoCoV2):
         return output
 
     def points(self, branch: nn.ModuleDict, features: Features, view: ViewBatch) -> PointSet:
-        """Rows of the map at ``stride``: ``match`` (backbone, detached) and ``loss`` (unit rows)."""
+        """Rows of the map at ``stride``: ``match`` (backbone, detached), ``loss`` (unit rows)."""
         assert self.stride is not None
         cells = features.maps[self.stride]
         if self.grid is not None:

@@ -6,7 +6,7 @@ Source: He et al. 2020 (Algorithm 1); Chen et al. 2020 (MLP head, blur, cosine s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,8 @@ class MoCoV2(Method):
         built = build_backbone(backbone)
         if bn_splits > 1:
             built = convert_split_batchnorm(built, bn_splits)
-        self.online = nn.ModuleDict({"backbone": built, **self.heads(built.channels, hidden, dim)})
+        channels = cast("dict[int, int]", built.channels)
+        self.online = nn.ModuleDict({"backbone": built, **self.heads(channels, hidden, dim)})
         self.ema = EMA(self.online, momentum)
         self.queue = Queue(dim, queue_size, start=queue_start)
         self.temperature = temperature
@@ -139,7 +140,9 @@ class MoCoV2(Method):
         """
         negatives = queue.keys()
         rule = not_same_source(source, negatives) if self.exclude_same_source else None
-        return info_nce(query, key, negatives.feature, temperature=self.temperature, allowed=rule)
+        loss = info_nce(query, key, negatives.feature, temperature=self.temperature, allowed=rule)
+        assert isinstance(loss, Tensor)
+        return loss
 
     def remember(self, queue: Queue, key: Tensor, source: Tensor) -> None:
         """Keep keys until the optimiser step is done; the bank must not change before it."""

@@ -39,4 +39,6 @@ class Backbone(Protocol):
 
     channels: dict[int, int]
 
-    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Features: ...
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Features:
+        """Maps of (B, 3, H, W); ``mask`` (B, H, W) bool, True = visible."""
+        ...

@@ -266,6 +266,7 @@ def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row
         seconds=math.fsum(math.fsum(run["seconds"].values()) for run in done.values()),
         pretraining_seconds=row.pretraining_seconds,
         notes=row.notes,
+        trained=(chosen[0][1].spec, study.store.weights_path(chosen[0][1])) if chosen else None,
     )
 
 

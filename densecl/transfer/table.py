@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from densecl.transfer.grid import Choice
 from densecl.transfer.statistics import Difference, Pair, paired_difference
+
+if TYPE_CHECKING:
+    from densecl.transfer.finetuning import FinetuneSpec
 
 REFERENCE_VERDICT = "reference"
 
@@ -28,6 +32,8 @@ class Row:
         seconds: fine-tuning time of all the row's runs, grid included.
         pretraining_seconds: what the starting weights cost, as declared.
         notes: free text.
+        trained: the first pair's run at the chosen rate: its spec, and the file that holds the
+            trained segmentor's weights if they were kept.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Row:
     seconds: float = 0.0
     pretraining_seconds: float = 0.0
     notes: str = ""
+    trained: tuple[FinetuneSpec, Path] | None = None
 
     @property
     def mean(self) -> float:

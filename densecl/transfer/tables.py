@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -108,12 +108,14 @@ def finetune_spec(
     Raises:
         UsageError: the checkpoints' backbones or inputs differ.
     """
-    first, known = None, {}
+    first: str | None = None
+    known: dict[str, Any] = {}
     for name, files in checkpoints.items():
         for path in dict.fromkeys(files.values()):
             backbone = load_backbone(path)
-            found = {
-                "backbone": dict(backbone.meta["backbone"]),
+            meta = cast("dict[str, Any]", backbone.meta)
+            found: dict[str, Any] = {
+                "backbone": dict(meta["backbone"]),
                 "mean": tuple(backbone.mean),  # type: ignore[arg-type]
                 "std": tuple(backbone.std),  # type: ignore[arg-type]
                 "channel_order": backbone.channel_order,
