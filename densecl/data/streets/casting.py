@@ -27,6 +27,7 @@ class Casting:
     def __init__(self, g: np.random.Generator, town: Town, seed: int, painter) -> None:
         self.g, self.town, self.seed, self.paint = g, town, seed, painter
         self.actors: list[Actor] = []
+        self.used: set[str] = set()
 
     @property
     def next_id(self) -> int:
@@ -34,7 +35,9 @@ class Casting:
         return ACTOR_IDS + len(self.actors)
 
     def _model(self, kind: str) -> int:
-        return int(self.g.integers(getattr(assets, f"{kind}_MODELS")))
+        index = int(self.g.integers(getattr(assets, f"{kind}_MODELS")))
+        self.used.add(assets.asset_id(self.town.group, kind.lower(), index))
+        return index
 
     def car(self, position: np.ndarray, yaw: float, speed: float) -> None:
         """Add a car of a random model."""

@@ -22,27 +22,31 @@ def class_weights(target: Tensor) -> Tensor:
 
 
 class TinyUNet(nn.Module):
-    """Three halvings, about 0.23 M parameters; (B, 3, H, W) normalised -> (B, L, H, W) logits."""
+    """About half a million parameters; (B, 3, H, W) normalised -> (B, L, H, W) logits.
 
-    def __init__(self, width: int = 12) -> None:
+    Pixels are folded two by two into channels first and unfolded last: half the resolution at
+    four times the channels costs a CPU less than thin full-resolution layers.
+    """
+
+    def __init__(self, width: int = 20) -> None:
         super().__init__()
-        sizes = [width, 2 * width, 3 * width, 4 * width]
+        sizes = [width, 2 * width, 3 * width]
         self.down = nn.ModuleList(
             _block(a, b, 1 if k == 0 else 2)
-            for k, (a, b) in enumerate(zip([3, *sizes[:-1]], sizes, strict=True))
+            for k, (a, b) in enumerate(zip([12, *sizes[:-1]], sizes, strict=True))
         )
         self.middle = nn.Sequential(
-            _block(sizes[-1], sizes[-1], 2), _block(sizes[-1], sizes[-1], 1)
+            _block(sizes[-1], 4 * width, 2), _block(4 * width, 4 * width, 1)
         )
         self.up = nn.ModuleList(
             _block(a + b, b, 1, convs=1)
-            for a, b in zip([sizes[-1], *sizes[:0:-1]], sizes[::-1], strict=True)
+            for a, b in zip([4 * width, *sizes[:0:-1]], sizes[::-1], strict=True)
         )
-        self.head = nn.Conv2d(width, L, 1)
+        self.head = nn.Conv2d(width, 4 * L, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Class logits at the image's resolution."""
-        skips, x = [], image
+        """Class logits at the image's resolution, whose sides are even."""
+        skips, x = [], F.pixel_unshuffle(image, 2)
         for block in self.down:
             x = block(x)
             skips.append(x)
@@ -50,7 +54,7 @@ class TinyUNet(nn.Module):
         for block, skip in zip(self.up, reversed(skips), strict=True):
             x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([x, skip], 1))
-        return self.head(x)
+        return F.pixel_shuffle(self.head(x), 2)
 
 
 def _block(inputs: int, outputs: int, stride: int, convs: int = 2) -> nn.Sequential:

@@ -100,8 +100,8 @@ class Streets:
         return self.names[self.indices[index]]
 
     def fingerprint(self) -> str:
-        """Hash of what the samples are."""
-        key = repr((sorted(self.recipe.key.items()), self.indices))
+        """Hash of what the samples are: recipe, subset and the world's version."""
+        key = repr((self.recipe, WORLD_VERSION, self.indices))
         return hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def __getitem__(self, index: int) -> Sample:

@@ -31,6 +31,9 @@ class Drive:
         town: where; static: its primitives that this drive can see.
         light: (3,) unit vector towards the sun.
         sky: (3, 3) linear RGB of horizon, zenith and clouds.
+        posture: yaw, pitch and roll of the camera on the car, radians; bump: amplitude and
+            phase of its nod. key: of the drive's random draws.
+        assets: ids of all that the drive is made of; no id occurs in two town groups.
     """
 
     town: Town
@@ -44,6 +47,7 @@ class Drive:
     posture: tuple[float, float, float]
     bump: tuple[float, float]
     key: tuple[int | str, ...]
+    assets: frozenset[str]
 
     def scene(self, time: float) -> Primitives:
         """All primitives at ``time`` seconds; row k is the same part at every time."""
@@ -97,20 +101,29 @@ def build_drive(group: str, seed: int, town_index: int, stage: str, number: int)
     middle = (places.min(0) + places.max(0)) / 2
     spread = np.linalg.norm(places - middle, axis=1).max()
     away = np.linalg.norm(town.static.centre[:, :2] - middle, axis=1) - town.static.radius
-    sky_air = assets.weather(group, seed, int(g.integers(assets.SKIES)))
+    air = int(g.integers(assets.SKIES))
+    sky_air = assets.weather(group, seed, air)
     bearing = g.uniform(0, 2 * np.pi)
     flat = np.cos(sky_air.sun_height)
     light = np.array([flat * np.cos(bearing), flat * np.sin(bearing), np.sin(sky_air.sun_height)])
+    rig = int(g.integers(assets.RIGS))
+    own = {
+        f"town/{town_index}",
+        assets.asset_id(group, "palette", town.palette),
+        assets.asset_id(group, "weather", air),
+        assets.asset_id(group, "rig", rig),
+    }
     return Drive(
         town=town,
         static=town.static.take(np.flatnonzero(away < REACH + spread)),
         troupe=troupe,
         path=path,
-        rig=assets.rig(group, seed, int(g.integers(assets.RIGS))),
+        rig=assets.rig(group, seed, rig),
         weather=sky_air,
         light=light,
         sky=np.stack([painter.pair().mean(0) for _ in range(3)]),
         posture=(g.normal(0, 0.16), banded(g, group, -0.13, 0.15), g.normal(0, 0.02)),
         bump=(g.uniform(0.0, 0.008), g.uniform(0, 6.28)),
         key=key,
+        assets=frozenset(casting.used | own),
     )

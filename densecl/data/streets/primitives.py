@@ -84,7 +84,7 @@ class Paint:
 
 
 _UPRIGHT = np.eye(3, dtype=np.float32)
-_NO_PLANES = np.tile(np.float32([0, 0, 0, 1]), (MAX_PLANES, 1))
+_NO_PLANES = np.tile(np.array([0, 0, 0, 1], np.float32), (MAX_PLANES, 1))
 
 
 class Builder:

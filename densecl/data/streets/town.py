@@ -43,6 +43,7 @@ class Town:
     static: Primitives
     colours: np.ndarray
     road_paint: Primitives
+    palette: int
 
 
 def _grid(generator: np.random.Generator, group: str) -> Grid:
@@ -103,7 +104,8 @@ def _blocks(grid: Grid, axis: int) -> list[tuple[float, float, bool, bool]]:
 def build_town(group: str, seed: int, index: int) -> Town:
     """Town ``index`` of ``group``; the same whenever and wherever it is built."""
     g = rng("town", seed, group, index)
-    colours = palette(group, seed, int(g.integers(PALETTES)))
+    which = int(g.integers(PALETTES))
+    colours = palette(group, seed, which)
     grid = _grid(g, group)
     site = Site(Builder(), Painter(g, colours), group)
     street = Builder()
@@ -140,4 +142,4 @@ def build_town(group: str, seed: int, index: int) -> Town:
                 site.frame(np.array(start), np.array(inward), inset)
                 furnish(site, length - 2 * inset, grid.pavement, room, mood)
     _close(site, grid, tall)
-    return Town(group, index, grid, site.build.build(), colours, street.build())
+    return Town(group, index, grid, site.build.build(), colours, street.build(), which)

@@ -152,6 +152,17 @@ def test_fraction_subsets_are_nested():
     assert few.fingerprint() != more.fingerprint()
 
 
+def test_the_fingerprint_names_the_content(monkeypatch):
+    base = Streets("val", 5, SIZE, cache=False)
+    assert base.fingerprint() == Streets("val", 5, SIZE, cache=False).fingerprint()
+    for change in ({"seed": 1}, {"size": (48, 72)}, {"clip_length": 2}, {"length": 6}):
+        options = {"length": 5, "size": SIZE, **change}
+        assert Streets("val", cache=False, **options).fingerprint() != base.fingerprint()
+    before = base.fingerprint()
+    monkeypatch.setattr("densecl.data.streets.dataset.WORLD_VERSION", "other")
+    assert base.fingerprint() != before
+
+
 def test_subset_by_names_and_by_file(tmp_path):
     whole = Streets("train", 30, SIZE, cache=False)
     names = [whole.name(7), whole.name(2)]

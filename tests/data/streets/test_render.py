@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from densecl.data.streets import primitives as P
+from densecl.data.streets.classes import IGNORE, PAVEMENT
 from densecl.data.streets.drive import build_drive
+from densecl.data.streets.patterns import YARD_EDGE
 from densecl.data.streets.render import render
 from densecl.data.streets.shading import shade, shadow_map, surface
 from densecl.data.streets.texture import COUNT, SIDE, bank, read
@@ -122,3 +124,22 @@ def test_textures_tile():
     moved = read(textures, rows, u + 2, v - 1, print_)
     same = moved == read(textures, rows, u, v, print_)
     assert same.mean() > 0.97, "but for rounding at texel edges"
+
+
+def test_open_ground_behind_the_pavement_has_no_class():
+    seen = 0
+    for number in range(8):
+        drive = build_drive("val", 0, 12, "val", number)
+        picture = render(drive, 1.0, SIZE, colour=False)
+        for r, c in zip(*np.nonzero(np.isin(picture.label, [IGNORE, PAVEMENT])), strict=True):
+            slab = picture.prim[r, c]
+            way = picture.camera.directions(np.array([c + 0.5, r + 0.5]))
+            point = picture.camera.position + picture.depth[r, c] * way
+            gap = point - picture.scene.centre[slab]
+            inset = (picture.scene.half[slab, :2] - np.abs(gap[:2])).min()
+            on_top = gap[2] > picture.scene.half[slab, 2] - 0.01
+            width = picture.scene.param[slab, 0] + YARD_EDGE
+            if on_top and abs(inset - width) > 0.01:
+                assert (picture.label[r, c] == IGNORE) == (inset > width)
+                seen += picture.label[r, c] == IGNORE
+    assert seen > 20
