@@ -21,8 +21,8 @@ from densecl.data.streets import PALETTE, WORLD_VERSION, Streets
 from densecl.data.views import collate_views
 from densecl.engine.config import load_config
 from densecl.engine.runner import pretrain
+from densecl.files import write_json
 from densecl.pairs import Pairs, PointSet, match_by_similarity
-from densecl.transfer.files import write_json
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.protocol_file import read_protocol
 from densecl.transfer.showcase import prediction_sheet

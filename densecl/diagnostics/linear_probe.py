@@ -1,19 +1,23 @@
-"""A closed-form linear probe: cheap, deterministic, without a learning rate to tune."""
+"""Linear probes: solvers without randomness or learning rate, and the cells they are fitted to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from densecl.diagnostics.segmentation_metrics import (
+    IGNORE,
+    confusion_matrix,
+    mean_iou,
+    pixel_accuracy,
+)
 from densecl.errors import UsageError
-
-IGNORE = 255
+from densecl.models.frozen import frozen
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,12 @@ class LinearProbe:
 
 
 def fit_probe(features: Tensor, labels: Tensor, *, ridge: float = 1e-3) -> LinearProbe:
-    """Ridge regression from standardised features to one-hot labels.
-
-    Minimises ``|Z W + b - Y|^2 / N + ridge * |W|^2`` with Z the standardised features.
+    """Ridge regression from standardised features to one-hot labels, in float64.
 
     Args:
         features: (N, C) float, N >= 1.
         labels: (N,) int64 in [0, L).
-        ridge: > 0.
+        ridge: > 0, see ``fit_ridge``.
 
     Raises:
         ValueError: no rows, or lengths differ.
@@ -62,15 +64,76 @@ def fit_probe(features: Tensor, labels: Tensor, *, ridge: float = 1e-3) -> Linea
     if len(features) < 1 or len(features) != len(labels):
         raise ValueError(f"{len(features)} features and {len(labels)} labels")
     x = features.double()
-    mean, std = x.mean(0), x.std(0, unbiased=False)
-    # A constant channel tells nothing; dividing by 1 leaves it at zero.
-    std = torch.where(std > 0, std, torch.ones_like(std))
-    z = (x - mean) / std
-    targets = nn.functional.one_hot(labels).double()
-    bias = targets.mean(0)
-    gram = z.T @ z / len(z) + ridge * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    weight = torch.linalg.solve(gram, z.T @ (targets - bias) / len(z))
-    return LinearProbe(weight, bias, mean, std)
+    mean, std = standardisation(x)
+    weight, bias = fit_ridge((x - mean) / std, labels, int(labels.max()) + 1, ridge)
+    return LinearProbe(weight.T, bias, mean, std)
+
+
+def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C,) of features (N, C).
+
+    A channel that is constant, but for rounding, tells nothing; its deviation is given as 1, so
+    that dividing by it leaves the channel at zero.
+    """
+    mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
+    varies = std > 1e-6 * std.max().clamp(min=1e-12)
+    return mean, torch.where(varies, std, torch.ones_like(std))
+
+
+def fit_ridge(x: Tensor, y: Tensor, num_classes: int, decay: float) -> tuple[Tensor, Tensor]:
+    """Ridge regression on one-hot targets, in closed form, solved in float64.
+
+    Args:
+        x: (N, C) features.
+        y: (N,) int64 class ids in [0, L).
+        num_classes: L.
+        decay: L2 weight per row.
+
+    Returns:
+        weight (L, C) and bias (L,) that minimise
+        ``|x weight.T + bias - onehot(y)|^2 / N + decay * |weight|^2``, in the type of x.
+    """
+    ones = torch.ones(len(x), 1, dtype=torch.float64, device=x.device)
+    x64 = torch.cat([x.double(), ones], dim=1)
+    target = functional.one_hot(y, num_classes).double()
+    penalty = torch.full((x64.shape[1],), decay * len(x), dtype=torch.float64, device=x.device)
+    penalty[-1] = 0  # the bias is free
+    normal = x64.T @ x64 + torch.diag(penalty)
+    solution = torch.linalg.solve(normal, x64.T @ target).to(x.dtype)
+    return solution[:-1].T.contiguous(), solution[-1]
+
+
+def fit_logistic(
+    x: Tensor, y: Tensor, num_classes: int, decay: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Multinomial logistic regression from zero by LBFGS.
+
+    Args:
+        x: (N, C) standardised features, float32.
+        y: (N,) int64 class ids in [0, L).
+        num_classes: L.
+        decay: L2 weight.
+        iterations: most iterations of LBFGS.
+
+    Returns:
+        weight (L, C) and bias (L,) that minimise the mean cross entropy
+        + decay / 2 * |weight|^2.
+    """
+    weight = torch.zeros(num_classes, x.shape[1], requires_grad=True)
+    bias = torch.zeros(num_classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(x @ weight.T + bias, y)
+        loss = loss + 0.5 * decay * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return weight.detach(), bias.detach()
 
 
 def score(predicted: Tensor, labels: Tensor) -> ProbeScore:
@@ -81,25 +144,11 @@ def score(predicted: Tensor, labels: Tensor) -> ProbeScore:
     """
     if len(labels) < 1:
         raise ValueError("no labelled cells to score")
-    overlaps = []
-    for label in torch.cat([predicted, labels]).unique():
-        union = ((predicted == label) | (labels == label)).sum()
-        overlaps.append(float(((predicted == label) & (labels == label)).sum() / union))
-    accuracy = float((predicted == labels).double().mean())
-    return ProbeScore(sum(overlaps) / len(overlaps), accuracy)
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradient; each submodule's own mode is put back."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for m, training in modes.items():
-            m.training = training
+    num_classes = int(torch.maximum(predicted, labels).max()) + 1
+    confusion = confusion_matrix(
+        predicted.cpu().numpy(), labels.cpu().numpy(), num_classes, ignore=None
+    )
+    return ProbeScore(mean_iou(confusion, over="either"), pixel_accuracy(confusion))
 
 
 def cells(backbone: nn.Module, norm: nn.Module, dataset: Any, count: int) -> tuple[Tensor, Tensor]:

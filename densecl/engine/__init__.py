@@ -6,8 +6,7 @@ trainer.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from densecl.lazy import lazy_names
 
 _HOMES = {
     "find_config": "config",
@@ -21,9 +20,4 @@ _HOMES = {
     "Report": "preflight",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

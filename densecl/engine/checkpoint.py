@@ -11,7 +11,8 @@ A file holds tensors and builtins only and loads with ``torch.load(weights_only=
     rng       torch, cuda, numpy, python
     sampler   {"batches": micro-batches consumed, ...}
     meta      method, branch, backbone_prefix, backbone (its config), channel_order, mean, std,
-              code_version, data_hash, torch_version, world_size
+              code_version, data_hash, torch_version, world_size; branch_prefixes where the
+              method names them
     config    text of the effective config
 """
 
@@ -28,10 +29,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from densecl.engine.disk import remove_leftovers, require_space, write_atomically
+from densecl.engine.disk import require_space
 from densecl.errors import UsageError
+from densecl.files import remove_leftovers, write_atomically
+from densecl.weights.schema import SCHEMA
 
-SCHEMA = "densecl/1"
 KEYS = ("schema", "kind", "step", "method", "optimizer", "schedule", "rng", "sampler", "meta")
 LAST = "last.pth"
 _STEP_FILE = re.compile(r"step_(\d+)\.pth")

@@ -17,7 +17,6 @@ from densecl.engine.build import build_labelled, build_parts
 from densecl.engine.checkpoint import load_checkpoint, newest_valid
 from densecl.engine.config import config_text, default_work_dir, load_config
 from densecl.engine.device import threads
-from densecl.engine.disk import write_atomically
 from densecl.engine.hooks.checkpoint import CheckpointHook
 from densecl.engine.hooks.health import HealthHook
 from densecl.engine.hooks.probe import ProbeHook
@@ -30,6 +29,7 @@ from densecl.engine.rng import seed_everything
 from densecl.engine.step import NonFiniteLossError
 from densecl.engine.stop import StopRequest
 from densecl.errors import UsageError
+from densecl.files import write_atomically
 
 CONFIG = "config.py"
 

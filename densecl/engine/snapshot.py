@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from densecl.engine.build import Parts, backbone_prefix
-from densecl.engine.checkpoint import SCHEMA, tensor_bytes
+from densecl.engine.checkpoint import tensor_bytes
 from densecl.engine.config import config_text
 from densecl.engine.rng import capture_rng
 from densecl.engine.step import NonFiniteLossError
 from densecl.errors import UsageError
-
-
-def code_version() -> str:
-    """Version of the installed package, or ``unknown``."""
-    try:
-        return version("densecl")
-    except PackageNotFoundError:
-        return "unknown"
+from densecl.models.build import config_of
+from densecl.weights.schema import SCHEMA, code_version
 
 
 def describe(parts: Parts, data_hash: str) -> dict[str, Any]:
-    """What a reader of the checkpoint must know to use its backbone; see ``checkpoint.py``."""
+    """What a reader of the checkpoint must know to use its backbone; see ``checkpoint.py``.
+
+    Where the config leaves the backbone to the method, the backbone itself is asked. A method
+    with a property ``branch_prefixes`` (branch -> prefix of that branch's backbone in its state
+    dict, as ``backbone_prefix``) lets the branches that it does not hand over be read as well.
+    """
     config, method = parts.config, parts.method
+    exported = method.backbone_for_export()
     backbone = config["method"].get("backbone")
+    prefixes = getattr(method, "branch_prefixes", None)
     return {
         "method": config["method"]["type"],
         "branch": method.export_branch,
-        "backbone_prefix": backbone_prefix(method, method.backbone_for_export()),
-        "backbone": backbone if isinstance(backbone, dict) else {},
+        "backbone_prefix": backbone_prefix(method, exported),
+        "backbone": (backbone if isinstance(backbone, dict) else None) or config_of(exported) or {},
         "channel_order": config["input"]["channel_order"],
         "mean": list(config["input"]["mean"]),
         "std": list(config["input"]["std"]),
@@ -40,6 +40,7 @@ def describe(parts: Parts, data_hash: str) -> dict[str, Any]:
         "data_hash": data_hash,
         "torch_version": str(torch.__version__),
         "world_size": 1,
+        **({"branch_prefixes": dict(prefixes)} if prefixes else {}),
     }
 
 

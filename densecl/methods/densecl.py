@@ -43,7 +43,6 @@ class DenseCL(MoCoV2):
             pushes the keys of all cells, which turns the queue over faster and gives negatives
             that look like the queries.
         dense_queue_size: K of the dense queue; None = ``queue_size``.
-        shuffle_pairs: a control: each query gets the key of a random other match of the batch.
         **moco: arguments of ``MoCoV2``.
 
     Raises:
@@ -60,7 +59,6 @@ class DenseCL(MoCoV2):
         dense_warmup: int = 0,
         dense_queue: str = "pooled",
         dense_queue_size: int | None = None,
-        shuffle_pairs: bool = False,
         **moco: Any,
     ) -> None:
         if not 0 <= dense_weight <= 1:
@@ -74,7 +72,6 @@ class DenseCL(MoCoV2):
         self.dense_weight = dense_weight
         self.dense_warmup = dense_warmup
         self.dense_queue = dense_queue
-        self.shuffle_pairs = shuffle_pairs
         size = dense_queue_size or len(self.queue)
         # Another seed than the global queue's: two equal random starts would be one.
         start = "random" if bool(self.queue.live.any()) else "empty"
@@ -93,7 +90,7 @@ class DenseCL(MoCoV2):
         width = channels[stride]
         return {
             **super().heads(channels, hidden, dim),
-            "dense_projector": DenseProjector(width, hidden or width, dim),
+            "dense_projector": DenseProjector(width, hidden or width, dim, norm=self.head_norm),
         }
 
     def forward(self, views: Sequence[ViewBatch]) -> MethodOutput:

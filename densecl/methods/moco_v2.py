@@ -6,7 +6,7 @@ Source: He et al. 2020 (Algorithm 1); Chen et al. 2020 (MLP head, blur, cosine s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,9 @@ class MoCoV2(Method):
 
     Args:
         backbone: config of a backbone, or the module itself.
-        hidden: width of the projector's hidden layer; None = the backbone's channels.
+        hidden: width of the projectors' hidden layer; None = the backbone's channels.
+        head_norm: ``bn`` puts a batch norm after the hidden layer of the projectors (as later
+            methods do; learns faster in short runs), None nothing, as the paper.
         dim: D of the embedding.
         queue_size: K, number of keys remembered.
         queue_start: ``empty`` (no live rows until pushed) or ``random`` (the reference's start).
@@ -39,6 +41,7 @@ class MoCoV2(Method):
             key side, so that a key's batch statistics do not give its query away; 1 = off.
         exclude_same_source: leave keys of the query's own image out of its negatives. On a few
             hundred images the queue holds many of them, and pushing them away does harm.
+        shuffle_pairs: a control: each query gets the key of a random other pair of the batch.
 
     Raises:
         UsageError: an argument out of range.
@@ -51,6 +54,7 @@ class MoCoV2(Method):
         backbone: dict[str, Any] | nn.Module,
         *,
         hidden: int | None = None,
+        head_norm: Literal["bn"] | None = None,
         dim: int = 128,
         queue_size: int = 65536,
         queue_start: str = "empty",
@@ -58,6 +62,7 @@ class MoCoV2(Method):
         momentum: float = 0.999,
         bn_splits: int = 1,
         exclude_same_source: bool = False,
+        shuffle_pairs: bool = False,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -68,18 +73,20 @@ class MoCoV2(Method):
         if bn_splits > 1:
             built = convert_split_batchnorm(built, bn_splits)
         channels = cast("dict[int, int]", built.channels)
+        self.head_norm = head_norm
         self.online = nn.ModuleDict({"backbone": built, **self.heads(channels, hidden, dim)})
         self.ema = EMA(self.online, momentum)
         self.queue = Queue(dim, queue_size, start=queue_start)
         self.temperature = temperature
         self.bn_splits = bn_splits
         self.exclude_same_source = exclude_same_source
+        self.shuffle_pairs = shuffle_pairs
         self._pushes: list[tuple[Queue, Tensor, Tensor]] = []
 
     def heads(self, channels: dict[int, int], hidden: int | None, dim: int) -> dict[str, nn.Module]:
         """The heads that the teacher copies as well; ``channels`` by stride."""
         width = channels[max(channels)]
-        return {"projector": MLPProjector(width, hidden or width, dim)}
+        return {"projector": MLPProjector(width, hidden or width, dim, norm=self.head_norm)}
 
     @property
     def teacher(self) -> nn.ModuleDict:
@@ -121,7 +128,8 @@ class MoCoV2(Method):
         query = normalise(self.online["projector"](query_features.pooled()))
         with torch.no_grad():
             key = normalise(self.teacher["projector"](key_features.pooled()))
-        loss = self.contrast(query, key, source, self.queue)
+        positive = key[torch.randperm(len(key), device=key.device)] if self.shuffle_pairs else key
+        loss = self.contrast(query, positive, source, self.queue)
         self.remember(self.queue, key, source)
         return MethodOutput(
             losses={"global": loss},

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from densecl.errors import UsageError
 from densecl.models.contract import Features
+from densecl.models.frozen import frozen
 from densecl.models.masking import hide
 
 # A multiple of every usual total stride (up to 64) and of patch sizes 8 and 16.
 PROBE_SIZE = 128
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without calling ``train``, which libraries override with side effects."""
-    modes = [(part, part.training) for part in module.modules()]
-    for part, _ in modes:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def split_output(output: object) -> tuple[list[Tensor], Tensor | None]:
@@ -91,11 +78,10 @@ class ModuleBackbone(nn.Module):
         self.strides = tuple(strides)
         self.channels = {s: m.shape[1] for s, m in zip(self.strides, maps, strict=True)}
 
-    @torch.no_grad()
     def _probe(self) -> list[Tensor]:
         weight = next(self.net.parameters(), torch.empty(0))
         blank = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE, device=weight.device, dtype=weight.dtype)
-        with _evaluating(self.net):
+        with frozen(self.net):
             return split_output(self.net(blank))[0]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Features:

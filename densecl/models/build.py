@@ -11,6 +11,8 @@ from torch import nn
 
 from densecl.errors import UsageError
 from densecl.models.adapters import ModuleBackbone
+from densecl.models.mmseg import MMSegBackbone
+from densecl.models.resnet import ResNet
 from densecl.registry import BACKBONES
 
 MMSEG_PREFIX = "mmseg."
@@ -44,8 +46,6 @@ def build_backbone(cfg: Mapping[str, Any] | nn.Module) -> nn.Module:
     if not isinstance(name, str):
         raise UsageError(f"backbone config {dict(cfg)!r}", needed="a string under 'type'")
     if name.startswith(MMSEG_PREFIX):
-        from densecl.models.mmseg import MMSegBackbone
-
         return MMSegBackbone(type=name.removeprefix(MMSEG_PREFIX), **args)
     cls = BACKBONES.get(name)
     if cls is None:
@@ -57,6 +57,14 @@ def build_backbone(cfg: Mapping[str, Any] | nn.Module) -> nn.Module:
         known = list(inspect.signature(cls).parameters)
         raise UsageError(f"backbone {name}: {error}", needed=f"arguments {known}") from error
     return cls(**args)
+
+
+def config_of(backbone: nn.Module) -> dict[str, Any] | None:
+    """The config that builds the architecture again; None for one of the user's own making."""
+    if not isinstance(backbone, (ResNet, MMSegBackbone)):
+        return None
+    config = backbone.config()
+    return None if config.get("norm") == "custom" else config
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -90,6 +90,24 @@ def quiet_init(level: str = "WARNING") -> Iterator[None]:
         logger.setLevel(before)
 
 
+@contextmanager
+def mmseg_models(level: str = "WARNING") -> Iterator[Any]:
+    """mmsegmentation's registry of models, searched first whatever scope is active outside.
+
+    Args:
+        level: the least that mmengine prints while weights are initialised inside.
+
+    Raises:
+        UsageError: as ``ensure_mmseg``.
+    """
+    ensure_mmseg()
+    from mmengine.registry import DefaultScope
+    from mmseg.registry import MODELS
+
+    with DefaultScope.overwrite_default_scope("mmseg"), quiet_init(level):
+        yield MODELS
+
+
 class MMSegBackbone(ModuleBackbone):
     """A backbone from mmseg's registry: maps by stride, class token where there is one.
 
@@ -103,18 +121,14 @@ class MMSegBackbone(ModuleBackbone):
     """
 
     def __init__(self, **cfg: Any) -> None:
-        ensure_mmseg()
-        from mmengine.registry import DefaultScope
-        from mmseg.registry import MODELS
-
         name = cfg.get("type")
-        cls = MODELS.get(name) if isinstance(name, str) else None
-        if cls is None:
-            raise UsageError(f"mmseg has no model {name!r}", needed="e.g. 'mmseg.ResNetV1c'")
-        if name == "VisionTransformer" and cfg.get("with_cls_token", True):
-            cfg = {"output_cls_token": True, **cfg}
-        with DefaultScope.overwrite_default_scope("mmseg"), quiet_init():
-            net = MODELS.build(dict(cfg))
+        with mmseg_models() as models:
+            cls = models.get(name) if isinstance(name, str) else None
+            if cls is None:
+                raise UsageError(f"mmseg has no model {name!r}", needed="e.g. 'mmseg.ResNetV1c'")
+            if name == "VisionTransformer" and cfg.get("with_cls_token", True):
+                cfg = {"output_cls_token": True, **cfg}
+            net = models.build(dict(cfg))
             net.init_weights()
         super().__init__(net)
         self.cfg = dict(cfg)

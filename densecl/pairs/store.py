@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from densecl.errors import UsageError
+from densecl.files import write_atomically
 from densecl.pairs.identity import raw_ids
 from densecl.pairs.pairs import Pairs
 from densecl.pairs.point_set import PointSet, same_samples
@@ -51,17 +51,19 @@ def save_pairs(
         for name, value in content.items()
     }
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fix = "choose an existing folder that you may write to"
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write pairs to {path}: no such folder", fix=fix)
     try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-        os.replace(temporary, path)
+        write_atomically(path, lambda temporary: _write(content, temporary))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot write pairs to {path}: {error.strerror}",
-            fix="choose an existing folder that you may write to",
-        ) from error
+        raise UsageError(f"cannot write pairs to {path}: {error.strerror}", fix=fix) from error
+
+
+def _write(content: dict[str, Any], path: Path) -> None:
+    # Given a path, torch would put its name into the file.
+    with open(path, "wb") as stream:
+        torch.save(content, stream)
 
 
 def load_pairs(path: str | Path) -> Pairs:

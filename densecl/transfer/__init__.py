@@ -5,10 +5,9 @@ Names are loaded on first use: reading a metric does not import mmsegmentation.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from densecl.lazy import lazy_names
 
-_HOME = {
+_HOMES = {
     "FinetuneResult": "finetuning",
     "FinetuneSpec": "finetuning",
     "finetune": "finetuning",
@@ -20,22 +19,17 @@ _HOME = {
     "Subset": "subsets",
     "Table": "table",
     "build_segmentor": "segmentation",
-    "confusion_matrix": "metrics",
+    "confusion_matrix": ".diagnostics.segmentation_metrics",
     "correspondence_recall": "correspondence",
     "draw_for": "subsets",
-    "iou_per_class": "metrics",
+    "iou_per_class": ".diagnostics.segmentation_metrics",
     "linear_probe": "probe",
-    "mean_iou": "metrics",
+    "mean_iou": ".diagnostics.segmentation_metrics",
     "paired_difference": "statistics",
     "read_subset": "subsets",
     "run_table": "run",
     "write_subset": "subsets",
 }
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

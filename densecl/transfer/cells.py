@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from densecl.errors import UsageError
-from densecl.transfer.files import read_json, write_atomic, write_json
+from densecl.files import read_json, write_atomically, write_json
 from densecl.transfer.finetuning import FinetuneSpec
 from densecl.transfer.initialisation import Init
 
@@ -134,7 +134,8 @@ class CellStore:
 
     def save_weights(self, cell: Cell, state: Mapping[str, Tensor]) -> None:
         """Store the trained segmentor's weights."""
-        write_atomic(self.weights_path(cell), lambda partial: torch.save(dict(state), partial))
+        path = self.weights_path(cell)
+        write_atomically(path, lambda temporary: torch.save(dict(state), temporary))
 
     def weights(self, cell: Cell) -> dict[str, Tensor] | None:
         """The trained segmentor's weights, or None."""

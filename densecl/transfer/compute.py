@@ -14,22 +14,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from densecl.models.build import build_backbone
+from densecl.models.frozen import frozen
 
 TRAIN, FORWARD = 3, 1
 
 
-@torch.no_grad()
 def forward_flops(module: nn.Module, size: tuple[int, int]) -> int:
     """Operations of one forward pass of one image (3, H, W); the module's modes are kept."""
-    modes = [(part, part.training) for part in module.modules()]
-    for part, _ in modes:
-        part.training = False
     parameter = next(module.parameters())
     image = torch.zeros(1, 3, *size, dtype=parameter.dtype, device=parameter.device)
-    with FlopCounterMode(display=False) as counter:
+    with frozen(module), FlopCounterMode(display=False) as counter:
         module(image)
-    for part, mode in modes:
-        part.training = mode
     return counter.get_total_flops()
 
 

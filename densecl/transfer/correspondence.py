@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from densecl.data.sample import Sample
+from densecl.models.frozen import frozen
 
 
 @dataclass
@@ -62,7 +63,6 @@ def match_by_cosine(source: Tensor, target: Tensor) -> Tensor:
     return (rows @ functional.normalize(target.flatten(1).float(), dim=0)).argmax(dim=1)
 
 
-@torch.no_grad()
 def correspondence_recall(
     backbone: nn.Module,
     clips: Iterable[Sample],
@@ -91,11 +91,9 @@ def correspondence_recall(
     Raises:
         ValueError: a clip without a second frame or without flow, or no visible cell at all.
     """
-    modes = [(module, module.training) for module in backbone.modules()]
-    backbone.eval()
     hits = {name: dict.fromkeys(radii, 0.0) for name in ("recall", "chance", "still")}
     queries = 0
-    try:
+    with frozen(backbone):
         for clip in clips:
             if len(clip.frames) < 2 or clip.frames[0].flow is None:
                 raise ValueError(f"{clip.name}: two frames and the first one's flow are needed")
@@ -116,9 +114,6 @@ def correspondence_recall(
                 hits["still"][radius] += (still[counted] <= radius).sum().item()
                 hits["chance"][radius] += (distance <= radius).double().mean(1).sum().item()
             queries += int(counted.sum())
-    finally:
-        for module, mode in modes:
-            module.training = mode
     if not queries:
         raise ValueError("no clip has a visible cell to match")
     shares = {name: {r: n / queries for r, n in counts.items()} for name, counts in hits.items()}

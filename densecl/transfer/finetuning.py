@@ -14,16 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from densecl.data.seeding import derive_seed
+from densecl.diagnostics.segmentation_metrics import (
+    IGNORE,
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+)
 from densecl.errors import UsageError
-from densecl.transfer.images import LabelledImages, training_batch
+from densecl.transfer.images import LabelledImages, class_weights, training_batch
 from densecl.transfer.initialisation import Init, starting_backbone, transplant
-from densecl.transfer.metrics import IGNORE, confusion_matrix, iou_per_class, mean_iou
 from densecl.transfer.segmentation import (
     build_segmentor,
     logits_of,
     predict,
     segmentation_loss,
 )
+from densecl.views.photometric import Photometric
 
 _HEAD, _NOISE = 21, 22  # streams of one seed
 
@@ -40,6 +46,9 @@ class FinetuneSpec:
         crop: (h, w) of training crops; ``scale`` and ``hflip``: see ``random_crop``.
         resize: (H, W) that every image is resized to first, or None; labels are scored at their
             own size.
+        photometric: colour augmentation, fields of ``densecl.views.photometric.Photometric``.
+        class_weights: ``none``, or ``root``: the loss weighs classes by the inverse root of their
+            share of the training pixels, so that rare ones are learned in a short run.
         optimizer: ``sgd`` (momentum) or ``adamw``; no weight decay on norms and biases.
         lr, weight_decay, momentum: of the optimiser; ``head_lr`` multiplies the head's rate.
         schedule: ``poly`` (power 0.9) or ``cosine``, to zero after ``warmup`` linear steps.
@@ -65,6 +74,8 @@ class FinetuneSpec:
     scale: tuple[float, float] = (0.75, 1.5)
     hflip: float = 0.5
     resize: tuple[int, int] | None = None
+    photometric: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: Literal["none", "root"] = "none"
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.03
     head_lr: float = 1.0
@@ -278,6 +289,11 @@ def _train(
     autocast = (
         torch.autocast(device.type, dtype=torch.bfloat16) if spec.amp == "bf16" else nullcontext()
     )
+    colour = Photometric(**spec.photometric) if spec.photometric else None
+    weights = None
+    if spec.class_weights == "root":
+        found = class_weights(train, spec.num_classes, spec.ignore)
+        weights = torch.from_numpy(found).to(device)
     segmentor.train(True)
     curve: list[tuple[int, float]] = []
     since: list[float] = []
@@ -294,10 +310,12 @@ def _train(
             fill=spec.mean,
             seed=seed,
             step=step,
+            colour=colour,
         )
         with autocast:
             logits = logits_of(segmentor, to_input(images, spec, device))
-        loss = segmentation_loss(segmentor, logits, torch.from_numpy(labels).long().to(device))
+        target = torch.from_numpy(labels).long().to(device)
+        loss = segmentation_loss(segmentor, logits, target, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if spec.grad_clip is not None:

@@ -14,10 +14,11 @@ import numpy as np
 
 from densecl.data.sample import Sample
 from densecl.data.seeding import rng
+from densecl.diagnostics.segmentation_metrics import IGNORE
 from densecl.errors import UsageError
-from densecl.transfer.metrics import IGNORE
+from densecl.views.photometric import Photometric, apply_colour, draw_colour
 
-_ORDER, _CROP = 11, 12  # streams of one seed
+_ORDER, _CROP, _COLOUR = 11, 12, 13  # streams of one seed
 
 
 class LabelledDataset(Protocol):
@@ -194,11 +195,33 @@ def training_batch(
     fill: Sequence[float],
     seed: int,
     step: int,
+    colour: Photometric | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The batch of one step: (B, h, w, 3) uint8 and (B, h, w) uint8."""
+    """The batch of one step: (B, h, w, 3) uint8 and (B, h, w) uint8.
+
+    ``colour`` is drawn from a stream of its own: switching it on moves no crop.
+    """
     pairs = []
     for slot, position in enumerate(batch_positions(len(images), batch_size, step, seed)):
         image, label = images.training_pair(position)
         generator = rng(seed, _CROP, step, slot)
-        pairs.append(random_crop(image, label, crop, scale, hflip, generator, fill))
+        cut, ids = random_crop(image, label, crop, scale, hflip, generator, fill)
+        if colour is not None:
+            cut = apply_colour(cut, draw_colour(colour, crop, rng(seed, _COLOUR, step, slot)))
+        pairs.append((cut, ids))
     return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+
+
+def class_weights(images: LabelledImages, num_classes: int, ignore: int = IGNORE) -> np.ndarray:
+    """Inverse root frequency of each class among the labelled pixels.
+
+    Returns:
+        (L,) float32 with mean 1 over the classes that occur; 0 for those that do not.
+    """
+    count = np.zeros(num_classes)
+    for position in range(len(images)):
+        label = images[position][1]
+        count += np.bincount(label[label != ignore].ravel(), minlength=num_classes)
+    seen = count > 0
+    weight = np.where(seen, 1 / np.sqrt(np.maximum(count, 1)), 0.0)
+    return (weight * seen.sum() / max(weight.sum(), 1e-12)).astype(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,11 @@ from torch import Tensor, nn
 
 from densecl.errors import UsageError
 from densecl.models.build import build_backbone
-from densecl.transfer.segmentation import build_mmseg_backbone, mmseg_backbone_cfg
+from densecl.models.frozen import frozen
+from densecl.models.mmseg_config import mmseg_config
+from densecl.transfer.segmentation import build_mmseg_backbone
+from densecl.weights.load import load_backbone
+from densecl.weights.names import mmseg_key_map
 
 StateDict = Mapping[str, Tensor]
 Init = str | Path | StateDict | None
@@ -42,8 +45,6 @@ def starting_backbone(init: Init, backbone: Mapping[str, Any], seed: int) -> nn.
         UsageError: a state dict that does not fit the config key by key.
     """
     if isinstance(init, (str, Path)):
-        from densecl.weights import load_backbone
-
         return load_backbone(init)
     model = random_backbone(backbone, seed)
     if init is not None:
@@ -56,19 +57,6 @@ def starting_backbone(init: Init, backbone: Mapping[str, Any], seed: int) -> nn.
                 fix="set the protocol's backbone to the one that was pretrained",
             ) from error
     return model
-
-
-def mmseg_state(state: StateDict, backbone: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Rename a backbone's state dict to mmsegmentation's names.
-
-    Our ResNet shares mmsegmentation's names but for GroupNorm, which is called ``gn1`` there; a
-    wrapped mmsegmentation backbone sits under ``net.``.
-    """
-    if str(backbone.get("type", "")).startswith("mmseg."):
-        return {key.removeprefix("net."): value for key, value in state.items()}
-    if backbone.get("norm") == "gn":
-        return {re.sub(r"(^|\.)bn(\d)\.", r"\1gn\2.", key): v for key, v in state.items()}
-    return dict(state)
 
 
 @torch.no_grad()
@@ -90,14 +78,16 @@ def transplant(source: nn.Module, target: nn.Module, backbone: Mapping[str, Any]
     Raises:
         UsageError: keys or shapes differ, or the features do.
     """
+    state = source.state_dict()
+    names = mmseg_key_map(state, backbone)
     try:
-        target.load_state_dict(mmseg_state(source.state_dict(), backbone), strict=True)
+        target.load_state_dict({names[key]: value for key, value in state.items()}, strict=True)
     except RuntimeError as error:
         raise UsageError(
             f"the backbone does not fit mmsegmentation's: {error}",
             fix="set the protocol's backbone to the one that was pretrained",
         ) from error
-    reference = build_mmseg_backbone(mmseg_backbone_cfg(backbone))
+    reference = build_mmseg_backbone(mmseg_config(backbone))
     reference.load_state_dict(target.state_dict(), strict=True)
     worst, largest = feature_difference(source, reference)
     if not worst <= TOLERANCE * max(largest, 1.0):
@@ -121,14 +111,10 @@ def feature_difference(source: nn.Module, reference: nn.Module) -> tuple[float, 
         UsageError: the two return maps of different shapes.
     """
     image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    modes = [(module, module.training) for net in (source, reference) for module in net.modules()]
-    source.eval()
-    reference.eval()
-    ours = source(image).maps
-    # where two stages share a size, the deeper one stays, as in ``Features``
-    theirs = {tuple(each.shape): each for each in reference(image)}
-    for module, mode in modes:
-        module.training = mode
+    with frozen(source), frozen(reference):
+        ours = source(image).maps
+        # where two stages share a size, the deeper one stays, as in ``Features``
+        theirs = {tuple(each.shape): each for each in reference(image)}
     worst = largest = 0.0
     for stride, features in ours.items():
         other = theirs.get(tuple(features.shape))

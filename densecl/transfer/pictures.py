@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from densecl.transfer.metrics import IGNORE
+from densecl.diagnostics.segmentation_metrics import IGNORE
 
 
 def colourise(

@@ -16,8 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from densecl.diagnostics.linear_probe import (
+    fit_logistic,
+    fit_ridge,
+    label_cells,
+    standardisation,
+)
+from densecl.diagnostics.segmentation_metrics import (
+    IGNORE,
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+)
+from densecl.models.frozen import frozen
 from densecl.transfer.images import LabelledImages
-from densecl.transfer.metrics import IGNORE, confusion_matrix, iou_per_class, mean_iou
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,6 @@ class ProbeResult:
     confusion: np.ndarray
 
 
-@torch.no_grad()
 def dense_features(
     backbone: nn.Module, images: Tensor, strides: Sequence[int] | None, grid: int
 ) -> Tensor:
@@ -73,11 +84,8 @@ def dense_features(
         (B, D, ceil(H / grid), ceil(W / grid)), the maps resized bilinearly and concatenated
         in the order of their strides.
     """
-    modes = [(module, module.training) for module in backbone.modules()]
-    backbone.eval()
-    maps = backbone(images).maps
-    for module, mode in modes:
-        module.training = mode
+    with frozen(backbone):
+        maps = backbone(images).maps
     chosen = sorted(maps)[-2:] if strides is None else strides
     size = tuple(-(-side // grid) for side in images.shape[-2:])
     resized = [
@@ -99,17 +107,19 @@ def linear_probe(
     for positions in _chunks(len(train), 1):
         features, truths = _features(backbone, train, positions, spec)
         for feature, truth in zip(features, truths, strict=True):
-            cells = label_at_cells(truth, feature.shape[-2:])
+            cells = label_cells(torch.from_numpy(truth), *feature.shape[-2:])
             kept = cells != spec.ignore
             rows.append(feature.flatten(1).T[kept.flatten()])
             labels.append(cells[kept])
     x, y = torch.cat(rows), torch.cat(labels).long()
     if not len(y):
         raise ValueError("no labelled cell in the training images")
-    mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
-    std = torch.where(std > 1e-6 * std.max().clamp(min=1e-12), std, torch.ones_like(std))
-    fit = fit_logistic if spec.solver == "logistic" else fit_ridge
-    weight, bias = fit((x - mean) / std, y, spec)
+    mean, std = standardisation(x)
+    z = (x - mean) / std
+    if spec.solver == "logistic":
+        weight, bias = fit_logistic(z, y, spec.num_classes, spec.decay, spec.iterations)
+    else:
+        weight, bias = fit_ridge(z, y, spec.num_classes, spec.decay)
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     for positions in _chunks(len(evaluation), 1):
         features, truths = _features(backbone, evaluation, positions, spec)
@@ -122,55 +132,6 @@ def linear_probe(
             predicted = full[0].argmax(dim=0).numpy()
             confusion += confusion_matrix(predicted, truth, spec.num_classes, spec.ignore)
     return ProbeResult(mean_iou(confusion), iou_per_class(confusion).tolist(), confusion)
-
-
-def label_at_cells(truth: np.ndarray, size: Sequence[int]) -> Tensor:
-    """The label under each cell's centre: (H, W) -> (h, w)."""
-    axes = [
-        torch.from_numpy(((np.arange(cells) + 0.5) * extent / cells).astype(np.int64))
-        for cells, extent in zip(size, truth.shape, strict=True)
-    ]
-    return torch.from_numpy(truth)[axes[0][:, None], axes[1][None, :]]
-
-
-def fit_logistic(x: Tensor, y: Tensor, spec: ProbeSpec) -> tuple[Tensor, Tensor]:
-    """Multinomial logistic regression from zero by LBFGS.
-
-    Args:
-        x: (N, D) z-scored features.
-        y: (N,) class ids.
-        spec: ``num_classes``, ``decay`` and ``iterations`` are read.
-
-    Returns:
-        weight (L, D) and bias (L,) that minimise the mean cross entropy
-        + decay / 2 * |weight|^2.
-    """
-    weight = torch.zeros(spec.num_classes, x.shape[1], requires_grad=True)
-    bias = torch.zeros(spec.num_classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=spec.iterations, history_size=10, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(x @ weight.T + bias, y)
-        loss = loss + 0.5 * spec.decay * weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return weight.detach(), bias.detach()
-
-
-def fit_ridge(x: Tensor, y: Tensor, spec: ProbeSpec) -> tuple[Tensor, Tensor]:
-    """Ridge regression on one-hot targets, in closed form; arguments as ``fit_logistic``."""
-    x64 = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
-    target = functional.one_hot(y, spec.num_classes).double()
-    penalty = torch.full((x64.shape[1],), spec.decay * len(x), dtype=torch.float64)
-    penalty[-1] = 0  # the bias is free
-    normal = x64.T @ x64 + torch.diag(penalty)
-    solution = torch.linalg.solve(normal, x64.T @ target).float()
-    return solution[:-1].T.contiguous(), solution[-1]
 
 
 def _chunks(count: int, size: int) -> list[range]:

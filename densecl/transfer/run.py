@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
+from densecl.diagnostics.segmentation_metrics import iou_per_class, mean_iou
 from densecl.errors import UsageError
+from densecl.files import read_json, write_atomically, write_json
 from densecl.transfer.cells import Cell, CellStore, data_fingerprint, digest
-from densecl.transfer.files import read_json, write_atomic, write_json
 from densecl.transfer.finetuning import build_started, evaluate
 from densecl.transfer.images import LabelledDataset, LabelledImages
-from densecl.transfer.metrics import iou_per_class, mean_iou
 from densecl.transfer.statistics import Pair
 from densecl.transfer.study import Protocol, RowSpec, Study
 from densecl.transfer.subsets import Subset
@@ -97,7 +97,9 @@ def run_table(
     }
     write_json(out / "summary.json", table.to_dict())
     markdown = table.to_markdown()
-    write_atomic(out / "table.md", lambda part: part.write_text(markdown, encoding="utf-8"))
+    write_atomically(
+        out / "table.md", lambda temporary: temporary.write_text(markdown, encoding="utf-8")
+    )
     return table
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from densecl.data.seeding import rng
 from densecl.errors import UsageError
-from densecl.transfer.files import write_atomic, write_json
+from densecl.files import write_atomically, write_json
 
 _STREAM = 0x5AB5E7  # keeps these draws apart from other users of the same seed
 
@@ -138,7 +138,7 @@ def write_subset(
                 needed="no line break and no outer space",
             )
     path, text = Path(path), "\n".join(subset.items) + "\n"
-    write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     if notes:
         write_json(path.with_suffix(".json"), {"images": len(subset.items), **notes})
 

@@ -6,10 +6,9 @@ without the image libraries that ``ViewGenerator`` needs.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from densecl.lazy import lazy_names
 
-_HOME = {
+_HOMES = {
     "RECIPES": "recipe",
     "Affine": "geometry",
     "Chain": "geometry",
@@ -22,14 +21,5 @@ _HOME = {
     "ViewRecipe": "recipe",
 }
 
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from densecl.files import write_atomically
 
 INK = (40, 40, 40)
 PAPER = 255
@@ -63,11 +64,8 @@ def grid(
 def write_png(path: str | Path, image: np.ndarray) -> Path:
     """Write an (H, W, 3) uint8 RGB picture atomically; folders are made as needed."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     ok, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise ValueError(f"cannot encode a picture of shape {image.shape}, {image.dtype}")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data.tobytes())
-    os.replace(partial, path)
+    write_atomically(path, lambda temporary: temporary.write_bytes(data.tobytes()))
     return path

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from densecl.errors import UsageError
+from densecl.files import write_atomically
 from densecl.models.build import build_backbone
 from densecl.weights import safetensors_file
 from densecl.weights.load import load_backbone
@@ -198,26 +197,24 @@ def _content(target: str, tensors: dict[str, Tensor], about: dict[str, Any]) -> 
     return buffer.getvalue()
 
 
+class _NotProvenError(Exception):
+    """Keeps a draft from taking its final place."""
+
+
 def _write_if_proven(out: Path, content: bytes, plan: Plan, report: ExportReport) -> None:
     """Write beside the final place, prove what was written, then move it there in one step."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+
+    def write(draft: Path) -> None:
+        draft.write_bytes(content)
         _prove(draft, plan, report)
-        if not report.reasons:
-            # mkstemp makes files private; the result gets the usual permissions.
-            umask = os.umask(0)
-            os.umask(umask)
-            draft.chmod(0o666 & ~umask)
-            os.replace(draft, out)
-            report.path, report.verdict = out, plan.verdict
-    finally:
-        draft.unlink(missing_ok=True)
+        if report.reasons:
+            raise _NotProvenError
+
+    try:
+        write_atomically(out, write)
+    except _NotProvenError:
+        return
+    report.path, report.verdict = out, plan.verdict
 
 
 @torch.no_grad()

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def to_mmseg(name: str, norm: str) -> str:
     """torchvision's name -> mmseg's: the same but for GroupNorm, ``bn1`` -> ``gn1``."""
     return re.sub(r"(^|\.)bn(\d)\.", r"\1gn\2.", name) if norm == "gn" else name
+
+
+def mmseg_key_map(names: Iterable[str], backbone: Mapping[str, Any]) -> dict[str, str]:
+    """Our name -> mmseg's, for the state of a backbone.
+
+    Args:
+        names: of the state dict; a wrapped network of mmseg sits under ``net.``.
+        backbone: config of the backbone in our words.
+    """
+    if str(backbone.get("type", "")).startswith("mmseg."):
+        return {name: name.removeprefix("net.") for name in names}
+    return {name: to_mmseg(name, backbone.get("norm", "bn")) for name in names}
 
 
 def from_mmseg(name: str) -> str:

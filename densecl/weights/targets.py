@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from densecl.models.adapters import ModuleBackbone, split_output
-from densecl.models.blocks import group_count
-from densecl.models.build import build_backbone
-from densecl.models.mmseg import MMSegBackbone, ensure_mmseg, quiet_init
+from densecl.models.build import build_backbone, config_of
+from densecl.models.mmseg import MMSegBackbone, mmseg_models
+from densecl.models.mmseg_config import mmseg_config, mmseg_obstacles
 from densecl.models.resnet import ResNet
 from densecl.weights import standin
 from densecl.weights.load import load_backbone
-from densecl.weights.names import from_mmseg, to_mmseg
+from densecl.weights.names import from_mmseg, mmseg_key_map
 
 Verdict = Literal["proven", "proven by stand-in", "refused"]
 Maps = list[Tensor]
@@ -70,16 +70,9 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(t.shape) for name, t in module.state_dict().items()}
 
 
-def config_of(module: nn.Module) -> dict[str, Any] | None:
-    """The config that builds the module again, None for a module of the user's own."""
-    return module.config() if isinstance(module, (ResNet, MMSegBackbone)) else None
-
-
 def plan_safetensors(backbone: nn.Module) -> Plan:
     """Our own names, read back by ``load_backbone``."""
     config = config_of(backbone)
-    if isinstance(backbone, ResNet) and backbone.norm == "custom":
-        config = None
     shapes = shapes_of(backbone)
     plan = Plan("torchvision" if isinstance(backbone, ResNet) else "own", backbone, config, shapes)
     plan.key_map = {name: name for name in shapes}
@@ -105,19 +98,15 @@ def _blank_copy(module: nn.Module) -> nn.Module:
 def plan_mmseg(backbone: nn.Module) -> Plan:
     """The same network of mmsegmentation, loaded through its ``Pretrained`` initialisation."""
     plan = Plan("mmseg", backbone, config_of(backbone))
-    names = list(backbone.state_dict())
-    if isinstance(backbone, MMSegBackbone):
-        plan.target_config = {**backbone.config(), "type": backbone.cfg["type"]}
-        plan.key_map = {name: name.removeprefix("net.") for name in names}
-    elif isinstance(backbone, ResNet):
-        plan.target_config = _mmseg_config(backbone, plan.reasons)
-        plan.key_map = {name: to_mmseg(name, backbone.norm) for name in names}
-    else:
+    if not isinstance(backbone, (ResNet, MMSegBackbone)):
         plan.reasons.append(f"{type(backbone).__name__} is no network of mmsegmentation")
-    if plan.reasons or plan.target_config is None:
         return plan
-    ensure_mmseg()
-    config = plan.target_config
+    ours = backbone.config()
+    plan.key_map = mmseg_key_map(backbone.state_dict(), ours)
+    plan.reasons += mmseg_obstacles(ours)
+    if plan.reasons:
+        return plan
+    config = plan.target_config = mmseg_config(ours)
     plan.shapes = shapes_of(build_mmseg(config))
 
     def outputs(path: Path, x: Tensor) -> Maps:
@@ -136,45 +125,15 @@ def plan_mmseg(backbone: nn.Module) -> Plan:
 
 def build_mmseg(config: dict[str, Any]) -> nn.Module:
     """A network of mmsegmentation, initialised as it says, in evaluation mode."""
-    from mmengine.registry import DefaultScope
-    from mmseg.registry import MODELS
-
     # The second listing of each tensor makes mmengine warn of unexpected keys, and some networks
     # print the warning instead of logging it.
     quiet = contextlib.redirect_stdout(io.StringIO())
-    with DefaultScope.overwrite_default_scope("mmseg"), quiet_init("ERROR"), quiet:
-        net = MODELS.build(dict(config))
+    with mmseg_models("ERROR") as models, quiet:
+        net = models.build(dict(config))
         net.init_weights()
     # Not chained: some of mmseg's networks return None here.
     net.eval()
     return net
-
-
-def _mmseg_config(backbone: ResNet, reasons: list[str]) -> dict[str, Any] | None:
-    if backbone.stem_kind == "small":
-        reasons.append("stem 'small' (3x3, stride 1, no pooling): mmseg's ResNet has no such stem")
-    norms = {"bn": {"type": "BN", "requires_grad": True}}
-    norms["split"] = norms["bn"]
-    groups = group_count(backbone.stem_width)
-    norms["gn"] = {"type": "GN", "num_groups": groups, "requires_grad": True}
-    if backbone.norm not in norms:
-        reasons.append("a custom normalisation has no norm_cfg in mmseg")
-    if reasons:
-        return None
-    return {
-        "type": "ResNetV1c" if backbone.stem_kind == "v1c" else "ResNet",
-        "depth": backbone.depth,
-        "base_channels": backbone.width,
-        "stem_channels": backbone.stem_width,
-        "num_stages": 4,
-        "out_indices": (0, 1, 2, 3),
-        "strides": backbone.strides,
-        "dilations": backbone.dilations,
-        "style": "pytorch",
-        "contract_dilation": False,
-        "norm_cfg": norms[backbone.norm],
-        "norm_eval": False,
-    }
 
 
 def plan_torchvision(backbone: nn.Module) -> Plan:

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from densecl.data.sample import Frame, Sample
-from densecl.diagnostics.linear_probe import cells, fit_probe, frozen, label_cells, score
+from densecl.diagnostics.linear_probe import (
+    cells,
+    fit_logistic,
+    fit_probe,
+    fit_ridge,
+    label_cells,
+    score,
+)
 from densecl.errors import UsageError
 from densecl.models.contract import Features
 
@@ -54,6 +61,42 @@ def test_ridge_solution_equals_the_augmented_least_squares():
     np.testing.assert_allclose(probe.bias.numpy(), targets.mean(0), rtol=1e-12)
 
 
+def separable(count=600, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 3, (count,), generator=generator)
+    x = torch.randn(count, 5, generator=generator) + 3 * nn.functional.one_hot(y, 5)
+    return x, y
+
+
+def test_logistic_solution_has_no_gradient():
+    x, y = separable()
+    weight, bias = (p.double().requires_grad_() for p in fit_logistic(x, y, 3, 0.01, 200))
+    loss = nn.functional.cross_entropy(x.double() @ weight.T + bias, y)
+    (loss + 0.005 * weight.square().sum()).backward()
+    # float32 optimisation
+    assert weight.grad.abs().max() < 1e-3
+    assert bias.grad.abs().max() < 1e-3
+
+
+def test_ridge_equals_its_normal_equations():
+    x, y = separable(50)
+    weight, bias = fit_ridge(x, y, 3, 0.1)
+    xs, target = x.double().numpy(), np.eye(3)[y.numpy()]
+    centred = xs - xs.mean(0)
+    expected = np.linalg.solve(
+        centred.T @ centred + 0.1 * 50 * np.eye(5), centred.T @ (target - target.mean(0))
+    )
+    np.testing.assert_allclose(weight.numpy(), expected.T, atol=1e-5)
+    np.testing.assert_allclose(bias.numpy(), target.mean(0) - xs.mean(0) @ expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fit", "more"), [(fit_logistic, (100,)), (fit_ridge, ())])
+def test_both_solvers_separate_what_is_separable(fit, more):
+    x, y = separable()
+    weight, bias = fit(x, y, 3, 1e-4, *more)
+    assert ((x @ weight.T + bias).argmax(1) == y).float().mean() > 0.97
+
+
 def test_separable_classes_are_separated_and_shuffled_labels_are_not():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 4, (400,), generator=generator)
@@ -99,6 +142,15 @@ def test_a_cell_takes_the_label_of_the_pixel_at_its_centre():
     assert torch.equal(label_cells(label, 6, 8), label)
 
 
+def test_label_is_read_under_the_cell_centre():
+    truth = np.arange(32 * 48).reshape(32, 48)
+    cells = label_cells(torch.from_numpy(truth), 4, 6)
+    assert cells[0, 0] == truth[4, 4]
+    assert cells[3, 5] == truth[28, 44]
+    uneven = label_cells(torch.arange(10)[None].repeat(3, 1), 1, 4)
+    assert uneven.tolist() == [[1, 3, 6, 8]]  # centres 1.25, 3.75, 6.25, 8.75
+
+
 def test_cells_carry_the_features_of_their_own_place_and_skip_ignored_ones():
     features, labels = cells(Pool().train(), nn.Identity().float(), FloatLabelled(), 10)
     assert features.shape == (10 * 6, 3)
@@ -122,15 +174,3 @@ def test_as_many_images_are_used_as_asked_or_as_there_are(count, images):
 def test_unlabelled_data_is_refused_by_name():
     with pytest.raises(UsageError, match="image 0 has no label"):
         cells(Pool(), nn.Identity(), Labelled(maps=()), 3)
-
-
-def test_frozen_puts_back_every_mode_and_touches_no_statistics():
-    net = Pool().train()
-    net.drop.eval()
-    before = net.norm.running_mean.clone()
-    with frozen(net):
-        assert not net.norm.training
-        out = net(torch.rand(2, 3, 8, 8)).last()
-    assert not out.requires_grad
-    assert (net.training, net.norm.training, net.drop.training) == (True, True, False)
-    assert torch.equal(net.norm.running_mean, before)

@@ -19,11 +19,12 @@ from densecl.engine.checkpoint import (
     tensor_bytes,
 )
 from densecl.errors import UsageError
+from densecl.weights.schema import SCHEMA
 
 
 def state(step: int, value: float = 0.0) -> dict:
     return {
-        "schema": checkpoint.SCHEMA,
+        "schema": SCHEMA,
         "kind": "pretrain",
         "step": step,
         "method": OrderedDict(weight=torch.full((200, 300), value)),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import threading
@@ -18,6 +19,9 @@ from densecl.engine.hooks.scalars import read_scalars
 from densecl.engine.runner import build_runner, pretrain, resume_command
 from densecl.engine.step import NonFiniteLossError
 from densecl.errors import UsageError
+from densecl.models.resnet import ResNet
+from densecl.registry import METHODS
+from densecl.weights.load import load_backbone
 
 
 def test_a_run_leaves_the_promised_files_and_nothing_else(tmp_path):
@@ -48,6 +52,28 @@ def test_the_checkpoint_says_what_it_is(tmp_path):
     own = {k.removeprefix(prefix) for k in content["method"] if k.startswith(prefix)}
     assert own == set(engine_dummy.TinyBackbone().state_dict())
     assert "DummyMethod" in content["config"]
+
+
+def test_the_checkpoint_says_what_the_config_leaves_to_the_method(tmp_path, monkeypatch):
+    class Own(engine_dummy.DummyMethod):
+        def __init__(self, dim=6, queue_size=12, explode_at=0):
+            super().__init__(dim, queue_size, explode_at)
+            net = ResNet(18, width=8)
+            self.online = torch.nn.ModuleDict({"backbone": net, "head": torch.nn.Linear(64, dim)})
+            self.teacher = copy.deepcopy(self.online).requires_grad_(False)
+
+        @property
+        def branch_prefixes(self):
+            return {"online": "online.backbone.", "teacher": "teacher.backbone."}
+
+    monkeypatch.setitem(METHODS.module_dict, "DummyMethod", Own)
+    run = pretrain(config(), work_dir=tmp_path, max_steps=1)
+    content = load_checkpoint(run.checkpoint)
+    assert content["meta"]["backbone"] == ResNet(18, width=8).config()
+    for branch in ("online", "teacher"):
+        net = load_backbone(run.checkpoint, branch=branch)
+        stored = content["method"][f"{branch}.backbone.conv1.weight"]
+        assert torch.equal(net.conv1.weight, stored)
 
 
 def test_a_work_dir_with_a_run_is_not_overwritten(tmp_path):

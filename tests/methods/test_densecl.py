@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from methods.worlds import TINY, random_views
+from methods.worlds import TINY, random_views, train_step
 
 from densecl.errors import UsageError
 from densecl.methods import DenseCL, MoCoV2
@@ -14,18 +14,6 @@ from densecl.methods import DenseCL, MoCoV2
 def densecl(**changes) -> DenseCL:
     torch.manual_seed(0)
     return DenseCL(TINY, **{"dim": 16, "queue_size": 24, "momentum": 0.9, **changes})
-
-
-def step(method, views, number):
-    output = method(views)
-    sum(output.losses.values()).backward()
-    with torch.no_grad():
-        for parameter in method.online.parameters():
-            if parameter.grad is not None:
-                parameter -= 0.1 * parameter.grad
-                parameter.grad = None
-    method.after_step(number)
-    return output
 
 
 def dense_loss_by_hand(method: DenseCL, views) -> float:
@@ -56,7 +44,7 @@ def dense_loss_by_hand(method: DenseCL, views) -> float:
 def test_dense_loss_equals_a_float64_loop_over_cells_and_keys(queue):
     method = densecl(dense_queue=queue, dense_weight=1.0)
     for number in (1, 2, 3):
-        step(method, random_views(6, size=64, seed=number), number)
+        train_step(method, random_views(6, size=64, seed=number), number)
     method.eval()
     views = random_views(3, size=64, seed=9)
     output = method(views)
@@ -98,7 +86,8 @@ def test_warmup_holds_the_dense_loss_back_for_its_steps_and_survives_a_checkpoin
             state, method = method.state_dict(), densecl(dense_warmup=2)
             method.load_state_dict(state)
         weights.append(
-            float(step(method, random_views(6, seed=number), number).losses["dense"].detach()) > 0
+            float(train_step(method, random_views(6, seed=number), number).losses["dense"].detach())
+            > 0
         )
     assert weights == [False, False, True]
 
@@ -141,7 +130,7 @@ def test_branches_are_not_swapped():
 def test_pooled_queue_takes_one_key_an_image_and_local_queue_every_cell():
     for kind, rows in (("pooled", 4), ("local", 4 * 4)):
         method = densecl(dense_queue=kind, queue_size=64)
-        step(method, random_views(4, size=32, seed=1), 1)
+        train_step(method, random_views(4, size=32, seed=1), 1)
         assert int(method.queue_dense.live.sum()) == rows
         sources = method.queue_dense.source[method.queue_dense.live]
         assert sources.bincount().tolist() == [rows // 4] * 4
@@ -164,7 +153,7 @@ def test_pooled_key_is_the_unit_mean_of_the_unnormalised_cells():
 
 def test_grid_pools_matched_and_projected_cells_alike():
     method = densecl(grid=3)
-    output = step(method, random_views(2, size=64), 1)
+    output = train_step(method, random_views(2, size=64), 1)
     assert output.pairs.num_src == 2 * 9
     assert output.telemetry["pairs_per_image"] == 9
 

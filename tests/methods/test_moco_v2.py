@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from methods.worlds import TINY, random_views
+from methods.worlds import TINY, random_views, train_step
 
 from densecl.errors import UsageError
 from densecl.methods import MoCoV2
@@ -15,18 +15,6 @@ from densecl.methods import MoCoV2
 def moco(**changes) -> MoCoV2:
     torch.manual_seed(0)
     return MoCoV2(TINY, **{"dim": 16, "queue_size": 24, "momentum": 0.9, **changes})
-
-
-def train_step(method, views, step):
-    output = method(views)
-    sum(output.losses.values()).backward()
-    with torch.no_grad():
-        for parameter in method.online.parameters():
-            if parameter.grad is not None:
-                parameter -= 0.1 * parameter.grad
-                parameter.grad = None
-    method.after_step(step)
-    return output
 
 
 def test_first_loss_is_zero_and_then_follows_the_number_of_live_keys():

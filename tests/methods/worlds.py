@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from densecl.methods import MethodOutput, MoCoV2
 from densecl.views.geometry import Affine
 from densecl.views.view import ViewBatch
 
@@ -31,3 +32,16 @@ def random_views(
         )
         for _ in range(num_views)
     ]
+
+
+def train_step(method: MoCoV2, views: list[ViewBatch], step: int) -> MethodOutput:
+    """One step of plain gradient descent on the online branch, then ``after_step``."""
+    output = method(views)
+    sum(output.losses.values()).backward()
+    with torch.no_grad():
+        for parameter in method.online.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.1 * parameter.grad
+                parameter.grad = None
+    method.after_step(step)
+    return output

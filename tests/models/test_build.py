@@ -6,6 +6,7 @@ from torch import nn
 
 from densecl.errors import UsageError
 from densecl.models import ModuleBackbone, ResNet, build_backbone
+from densecl.models.build import config_of
 
 
 def test_config_is_not_changed():
@@ -47,3 +48,13 @@ def test_building_our_resnet_does_not_load_mmseg():
         "build_backbone(dict(type='ResNet', depth=18, width=2)); assert 'mmseg' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_config_of_a_backbone_builds_it_again_where_there_is_one():
+    net = build_backbone({"type": "ResNet", "depth": 18, "width": 4, "norm": "gn"})
+    again = build_backbone(config_of(net))
+    assert {k: v.shape for k, v in again.state_dict().items()} == {
+        k: v.shape for k, v in net.state_dict().items()
+    }
+    assert config_of(ResNet(18, width=4, norm=nn.InstanceNorm2d)) is None
+    assert config_of(nn.Conv2d(3, 4, 1)) is None

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from densecl.files import read_json
 from densecl.transfer.cells import (
     Cell,
     CellStore,
     data_fingerprint,
     init_fingerprint,
 )
-from densecl.transfer.files import read_json
 
 
 @pytest.fixture

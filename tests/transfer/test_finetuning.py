@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from densecl.diagnostics.segmentation_metrics import confusion_matrix, mean_iou
 from densecl.errors import UsageError
 from densecl.transfer.finetuning import (
     build_started,
@@ -20,7 +21,6 @@ from densecl.transfer.finetuning import (
 )
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.initialisation import random_backbone
-from densecl.transfer.metrics import confusion_matrix, mean_iou
 
 
 @pytest.fixture

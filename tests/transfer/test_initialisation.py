@@ -6,6 +6,7 @@ import torch
 from densecl.errors import UsageError
 from densecl.models.build import build_backbone
 from densecl.models.contract import Features
+from densecl.models.mmseg_config import mmseg_config
 from densecl.transfer.initialisation import (
     feature_difference,
     random_backbone,
@@ -15,7 +16,6 @@ from densecl.transfer.initialisation import (
 from densecl.transfer.segmentation import (
     build_mmseg_backbone,
     build_segmentor,
-    mmseg_backbone_cfg,
 )
 
 
@@ -51,7 +51,7 @@ def test_an_mmseg_backbone_survives_too():
 @pytest.mark.parametrize("name", ["layer1.0.conv1.weight", "layer4.1.bn2.running_mean"])
 def test_one_changed_tensor_is_seen(tiny_backbone, name):
     source = warm(random_backbone(tiny_backbone, 0))
-    other = build_mmseg_backbone(mmseg_backbone_cfg(tiny_backbone))
+    other = build_mmseg_backbone(mmseg_config(tiny_backbone))
     other.load_state_dict(source.state_dict())
     assert feature_difference(source, other)[0] < 1e-5
     other.state_dict()[name].add_(0.05)

@@ -13,9 +13,6 @@ from densecl.transfer.initialisation import random_backbone
 from densecl.transfer.probe import (
     ProbeSpec,
     dense_features,
-    fit_logistic,
-    fit_ridge,
-    label_at_cells,
     linear_probe,
 )
 
@@ -34,43 +31,6 @@ class Colours(nn.Module):
         return Features({s: nn.functional.avg_pool2d(x, s) * s for s in (4, 8, 16)})
 
 
-def separable(count=600, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.randint(0, 3, (count,), generator=generator)
-    x = torch.randn(count, 5, generator=generator) + 3 * nn.functional.one_hot(y, 5)
-    return x, y
-
-
-def test_logistic_solution_has_no_gradient():
-    x, y = separable()
-    spec = replace(SPEC, decay=0.01, iterations=200)
-    weight, bias = (p.double().requires_grad_() for p in fit_logistic(x, y, spec))
-    loss = nn.functional.cross_entropy(x.double() @ weight.T + bias, y)
-    (loss + 0.005 * weight.square().sum()).backward()
-    # float32 optimisation
-    assert weight.grad.abs().max() < 1e-3
-    assert bias.grad.abs().max() < 1e-3
-
-
-def test_ridge_equals_its_normal_equations():
-    x, y = separable(50)
-    weight, bias = fit_ridge(x, y, replace(SPEC, decay=0.1))
-    xs, target = x.double().numpy(), np.eye(3)[y.numpy()]
-    centred = xs - xs.mean(0)
-    expected = np.linalg.solve(
-        centred.T @ centred + 0.1 * 50 * np.eye(5), centred.T @ (target - target.mean(0))
-    )
-    np.testing.assert_allclose(weight.numpy(), expected.T, atol=1e-5)
-    np.testing.assert_allclose(bias.numpy(), target.mean(0) - xs.mean(0) @ expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("fit", [fit_logistic, fit_ridge])
-def test_both_solvers_separate_what_is_separable(fit):
-    x, y = separable()
-    weight, bias = fit(x, y, SPEC)
-    assert ((x @ weight.T + bias).argmax(1) == y).float().mean() > 0.97
-
-
 def test_features_are_the_two_deepest_maps_on_one_grid():
     image = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     backbone = Colours().eval()
@@ -85,15 +45,6 @@ def test_features_are_the_two_deepest_maps_on_one_grid():
 
 def test_grid_rounds_up_when_the_image_does_not_divide():
     assert dense_features(Colours(), torch.zeros(1, 3, 36, 50), (4,), 8).shape[-2:] == (5, 7)
-
-
-def test_label_is_read_under_the_cell_centre():
-    truth = np.arange(32 * 48).reshape(32, 48)
-    cells = label_at_cells(truth, (4, 6))
-    assert cells[0, 0] == truth[4, 4]
-    assert cells[3, 5] == truth[28, 44]
-    uneven = label_at_cells(np.arange(10)[None].repeat(3, 0), (1, 4))
-    assert uneven.tolist() == [[1, 3, 6, 8]]  # centres 1.25, 3.75, 6.25, 8.75
 
 
 def test_colours_are_read_off_and_noise_is_not(blocks):

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from densecl.diagnostics.segmentation_metrics import iou_per_class, mean_iou
 from densecl.errors import UsageError
 from densecl.transfer.cells import digest, init_fingerprint
 from densecl.transfer.controls import scratch
 from densecl.transfer.finetuning import FinetuneResult, finetune
 from densecl.transfer.images import LabelledImages
-from densecl.transfer.metrics import iou_per_class, mean_iou
 from densecl.transfer.run import run_table
 from densecl.transfer.study import Protocol, RowSpec, Study
 from densecl.transfer.subsets import Subset

@@ -4,13 +4,15 @@ import logging
 
 import pytest
 import torch
+from mmengine.registry import MODELS, DefaultScope, Registry
 from torch.nn import functional
 
 from densecl.errors import UsageError
+from densecl.models.mmseg_config import mmseg_config
 from densecl.transfer.segmentation import (
+    build_mmseg_backbone,
     build_segmentor,
     logits_of,
-    mmseg_backbone_cfg,
     predict,
     segmentation_loss,
 )
@@ -45,7 +47,7 @@ def test_mmseg_backbones_are_taken_as_they_are():
     segmentor.eval()
     assert logits_of(segmentor, torch.zeros(1, 3, 64, 64)).shape[1] == 3
     with pytest.raises(UsageError, match="output_stride=8 with backbone"):
-        mmseg_backbone_cfg(cfg, output_stride=8)
+        mmseg_config(cfg, output_stride=8)
 
 
 def test_loss_is_cross_entropy_over_labelled_pixels(tiny_backbone):
@@ -88,6 +90,22 @@ def test_prediction_has_the_size_asked_for(tiny_backbone):
         )
     assert classes.shape == (2, 40, 50)
     assert torch.equal(classes, full.argmax(1))
+
+
+def test_building_does_not_depend_on_the_active_scope(tiny_backbone):
+    class Foreign(torch.nn.Module):
+        def __init__(self, **options):
+            raise AssertionError("the backbone of another library was built")
+
+    elsewhere = Registry("model", parent=MODELS, scope="elsewhere")
+    elsewhere.register_module(name="ResNet", module=Foreign)
+    try:
+        with DefaultScope.overwrite_default_scope("elsewhere"):
+            segmentor = build_segmentor("fcn", tiny_backbone, 3, 8)
+            build_mmseg_backbone(mmseg_config(tiny_backbone))
+    finally:
+        del MODELS.children["elsewhere"]
+    assert type(segmentor.backbone).__module__.startswith("mmseg.")
 
 
 def test_building_is_quiet(tiny_backbone, caplog, capfd):

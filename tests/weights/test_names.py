@@ -1,6 +1,6 @@
 import pytest
 
-from densecl.weights.names import from_detectron2, from_mmseg, to_mmseg
+from densecl.weights.names import from_detectron2, from_mmseg, mmseg_key_map, to_mmseg
 
 
 def test_group_norm_is_renamed_and_back_batch_norm_is_not():
@@ -23,3 +23,9 @@ def test_group_norm_is_renamed_and_back_batch_norm_is_not():
 )
 def test_detectron2_names(theirs, ours):
     assert from_detectron2(theirs) == ours
+
+
+def test_the_key_map_follows_the_config():
+    assert mmseg_key_map(["bn1.bias"], {"type": "ResNet", "norm": "gn"}) == {"bn1.bias": "gn1.bias"}
+    assert mmseg_key_map(["bn1.bias"], {"type": "ResNet"}) == {"bn1.bias": "bn1.bias"}
+    assert mmseg_key_map(["net.a"], {"type": "mmseg.SwinTransformer"}) == {"net.a": "a"}

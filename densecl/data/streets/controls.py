@@ -7,12 +7,9 @@ supervised network, and the few-label network lies clearly between.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -210,19 +207,3 @@ def table(rows: dict[str, Any]) -> str:
             each = " ".join(f"{100 * v:6.1f}" for v in row["iou"])
             lines.append(f"{name:32s} {100 * row['miou']:5.1f}  {row['share']:5.2f}  {each}")
     return "\n".join([*lines, json.dumps(rows["verdict"])])
-
-
-def main() -> None:
-    """Print the table: ``python -m densecl.data.streets.controls [--budget fast]``."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--budget", choices=list(BUDGETS), default="full")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", default=None, help="folder of rendered frames")
-    options = parser.parse_args()
-    log = partial(print, file=sys.stderr, flush=True)
-    rows = report(options.budget, seed=options.seed, cache=options.cache, log=log)
-    print(table(rows))
-
-
-if __name__ == "__main__":
-    main()

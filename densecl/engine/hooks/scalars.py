@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from densecl.engine.disk import write_atomically
+from densecl.files import write_atomically
 
 SCALARS = "scalars.jsonl"
 

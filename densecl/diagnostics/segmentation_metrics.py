@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 IGNORE = 255
+Over = Literal["truth", "either"]
 
 
 def confusion_matrix(
-    prediction: np.ndarray, truth: np.ndarray, num_classes: int, ignore: int = IGNORE
+    prediction: np.ndarray, truth: np.ndarray, num_classes: int, ignore: int | None = IGNORE
 ) -> np.ndarray:
     """Count (true class, predicted class) over all pixels that carry a label.
 
@@ -16,7 +19,8 @@ def confusion_matrix(
         prediction: any shape, integer class ids in [0, L).
         truth: same shape, class ids in [0, L) or ``ignore``.
         num_classes: L.
-        ignore: id in ``truth`` whose pixels are left out, whatever was predicted there.
+        ignore: id in ``truth`` whose pixels are left out, whatever was predicted there; None
+            counts every pixel.
 
     Returns:
         (L, L) int64; row = true class, column = predicted class. Matrices of several images add.
@@ -26,7 +30,7 @@ def confusion_matrix(
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction is {prediction.shape}, truth is {truth.shape}")
-    counted = truth != ignore
+    counted = np.ones(truth.shape, bool) if ignore is None else truth != ignore
     rows = truth[counted].astype(np.int64)
     columns = prediction[counted].astype(np.int64)
     for name, ids in (("truth", rows), ("prediction", columns)):
@@ -39,7 +43,7 @@ def confusion_matrix(
     return counts.reshape(num_classes, num_classes)
 
 
-def iou_per_class(confusion: np.ndarray) -> np.ndarray:
+def iou_per_class(confusion: np.ndarray, over: Over = "truth") -> np.ndarray:
     """Intersection over union of each class.
 
     A class without a true pixel has no score: it is NaN, never 0 or 1. Predicting it is still
@@ -47,6 +51,7 @@ def iou_per_class(confusion: np.ndarray) -> np.ndarray:
 
     Args:
         confusion: (L, L), row = true class.
+        over: ``either`` gives a class that is predicted but has no true pixel the score 0.
 
     Returns:
         (L,) float64.
@@ -55,19 +60,20 @@ def iou_per_class(confusion: np.ndarray) -> np.ndarray:
     hit = np.diag(confusion)
     truth, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     iou = np.full(len(hit), np.nan)
-    present = truth > 0
+    present = truth + predicted > 0 if over == "either" else truth > 0
     iou[present] = hit[present] / (truth + predicted - hit)[present]
     return iou
 
 
-def mean_iou(confusion: np.ndarray) -> float:
-    """Mean of ``iou_per_class`` over the classes present in the truth; NaN when there is none.
+def mean_iou(confusion: np.ndarray, over: Over = "truth") -> float:
+    """Mean of ``iou_per_class`` over the classes that have a score; NaN when none has.
 
     Args:
         confusion: (L, L), row = true class, summed over the whole data set (the mean of
             per-image scores is another, noisier number).
+        over: which classes have a score: those in the truth, or also those only predicted.
     """
-    iou = iou_per_class(confusion)
+    iou = iou_per_class(confusion, over)
     return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
 
 

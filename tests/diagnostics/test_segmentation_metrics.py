@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from densecl.transfer.metrics import confusion_matrix, iou_per_class, mean_iou, pixel_accuracy
+from densecl.diagnostics.segmentation_metrics import (
+    confusion_matrix,
+    iou_per_class,
+    mean_iou,
+    pixel_accuracy,
+)
 
 
 def slow_iou(prediction, truth, num_classes, ignore=255):
@@ -46,6 +51,16 @@ def test_absent_class_that_is_predicted_hurts_the_true_class_only():
     iou = iou_per_class(confusion_matrix(prediction, truth, 3))
     np.testing.assert_array_equal(iou, [0.5, 1, np.nan])
     assert mean_iou(confusion_matrix(prediction, truth, 3)) == 0.75
+
+
+def test_over_either_a_class_that_is_only_predicted_scores_zero():
+    confusion = confusion_matrix(np.array([0, 2, 1, 1]), np.array([0, 0, 1, 1]), 4)
+    np.testing.assert_array_equal(iou_per_class(confusion, "either"), [0.5, 1, 0, np.nan])
+    assert mean_iou(confusion, "either") == 0.5
+
+
+def test_without_an_ignored_id_every_pixel_counts():
+    assert confusion_matrix(np.array([0]), np.array([255]), 256, ignore=None)[255, 0] == 1
 
 
 def test_present_class_never_predicted_scores_zero():
