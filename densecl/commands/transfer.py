@@ -12,7 +12,7 @@ from densecl.errors import UsageError
 if TYPE_CHECKING:
     from densecl.transfer.protocol_file import ProtocolFile
 
-DEFAULT_PROTOCOL = "fcn_streets-5pct"
+DEFAULT_PROTOCOL = "upernet_streets-5pct"
 CONTROLS = ("scratch-long", "batchnorm", "permuted")
 
 

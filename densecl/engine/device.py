@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.config import Config
 
 from densecl.errors import UsageError
 
@@ -29,12 +30,36 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def pick_amp(name: str, device: torch.device) -> str:
+    """``auto`` is ``bf16`` where the device computes in it natively, else ``off``.
+
+    A processor without bf16 instructions emulates them, many times slower than float32.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "off"
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    native = any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)))
+    return "bf16" if native else "off"
+
+
+def settle(config: Config) -> Config:
+    """The config with ``train.amp = auto`` decided for its device, so that a resume sees it."""
+    train = config["train"]
+    train["amp"] = pick_amp(train["amp"], pick_device(train["device"]))
+    return config
+
+
 @contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Use ``count`` torch threads while inside; None = as many as before."""
+def threads(count: int | None, workers: int = 0) -> Iterator[None]:
+    """Use ``count`` torch threads while inside.
+
+    None leaves a core to each loader worker: on two cores with two workers one thread trains
+    faster than two (measured: 234 against 200 images a second).
+    """
     before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
+    torch.set_num_threads(max(1, before - workers) if count is None else count)
     try:
         yield
     finally:

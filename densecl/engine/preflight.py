@@ -17,7 +17,7 @@ from mmengine.config import Config
 from densecl.engine import workers
 from densecl.engine.build import Parts, build_labelled, build_parts
 from densecl.engine.config import default_work_dir, load_config
-from densecl.engine.device import peak_memory, threads
+from densecl.engine.device import peak_memory, settle, threads
 from densecl.engine.disk import require_space
 from densecl.engine.hooks.health import measure
 from densecl.engine.hooks.progress import duration
@@ -93,9 +93,9 @@ def validate(
         UsageError: anything that ``pretrain`` would have refused.
         NonFiniteLossError: the loss is not finite.
     """
-    config = load_config(config)
+    config = settle(load_config(config))
     folder = Path(work_dir) if work_dir is not None else default_work_dir(config)
-    with untouched_rng(), threads(config["train"]["threads"]):
+    with untouched_rng(), threads(config["train"]["threads"], config["loader"]["num_workers"]):
         parts = build_parts(config)
         if config["probe"]["every"]:
             for name in ("data", "val"):

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from densecl.engine.build import build_labelled, build_parts
 from densecl.engine.checkpoint import load_checkpoint, newest_valid
 from densecl.engine.config import config_text, default_work_dir, load_config
-from densecl.engine.device import threads
+from densecl.engine.device import settle, threads
 from densecl.engine.hooks.checkpoint import CheckpointHook
 from densecl.engine.hooks.health import HealthHook
 from densecl.engine.hooks.probe import ProbeHook
@@ -128,12 +128,12 @@ def pretrain(
         NonFiniteLossError: the loss became NaN; earlier checkpoints are kept.
     """
     began = time.monotonic()
-    config = load_config(config)
+    config = settle(load_config(config))
     folder = Path(work_dir) if work_dir is not None else default_work_dir(config)
     resumed, snapshot = _find_checkpoint(folder, resume)
     limit = config["train"]["max_minutes"] if max_minutes is None else max_minutes
     stop = StopRequest(limit, max_steps)
-    with threads(config["train"]["threads"]), stop.listening():
+    with threads(config["train"]["threads"], config["loader"]["num_workers"]), stop.listening():
         runner = build_runner(config, folder, snapshot=snapshot, resumed=resumed, stop=stop)
         saver = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
         write_atomically(folder / CONFIG, lambda p: p.write_text(config_text(config)))

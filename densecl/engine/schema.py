@@ -98,7 +98,7 @@ SECTIONS: dict[str, dict[str, Field]] = {
     },
     "train": {
         "accumulate": whole(1, 1),
-        "amp": choice("off", "off", "bf16"),
+        "amp": choice("off", "off", "bf16", "auto"),
         "channels_last": flag(True),
         "grad_checkpoint": flag(False),
         "grad_clip": optional(real(None, 0.0, above=True)),

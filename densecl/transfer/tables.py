@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from densecl.engine.config import parse_config_text
+from densecl.engine.device import pick_amp, pick_device
 from densecl.errors import UsageError
 from densecl.transfer.compute import TRAIN, forward_flops, pretraining_flops
 from densecl.transfer.controls import (
@@ -68,7 +69,7 @@ def transfer_tables(
     if not checkpoints:
         raise UsageError("no checkpoint", needed="at least one row to compare with scratch")
     train, val = protocol.dataset("train"), protocol.dataset("val")
-    spec = finetune_spec(protocol, checkpoints, len(train.classes))
+    spec = finetune_spec(protocol, checkpoints, len(train.classes), device)
     rows = [RowSpec("scratch"), *_control_rows(controls, checkpoints, spec, protocol, log)]
     rows += [RowSpec(name, init=dict(files)) for name, files in checkpoints.items()]
     shared = Protocol(
@@ -77,8 +78,7 @@ def transfer_tables(
         selection=protocol.selection,  # type: ignore[arg-type]
         pairing=protocol.pairing,  # type: ignore[arg-type]
     )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = pick_device(device)
     tables = {}
     for fraction in fractions or protocol.fractions:
         folder = out / f"{fraction * 100:g}pct"
@@ -94,14 +94,14 @@ def transfer_tables(
             max_hours=max_hours,
             world_version=str(getattr(train, "version", "")),
             demo=demo,
-            device=device,
+            device=place,
             log=log,
         )
     return tables
 
 
 def finetune_spec(
-    protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int
+    protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int, device: str = "auto"
 ) -> FinetuneSpec:
     """The fine-tuning run that fits the checkpoints' backbone and input.
 
@@ -128,11 +128,9 @@ def finetune_spec(
                     needed="one backbone in one table, so that the rows differ in weights alone",
                     fix="compare them in two tables",
                 )
-    return FinetuneSpec(
-        num_classes=num_classes,
-        **known,
-        **protocol.finetune,
-    )
+    chosen = dict(protocol.finetune)
+    chosen["amp"] = pick_amp(chosen.get("amp", "off"), pick_device(device))
+    return FinetuneSpec(num_classes=num_classes, **known, **chosen)
 
 
 def _listed_subsets(

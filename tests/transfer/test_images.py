@@ -6,7 +6,14 @@ import pytest
 from densecl.data.sample import Frame, Sample
 from densecl.data.seeding import rng
 from densecl.errors import UsageError
-from densecl.transfer.images import LabelledImages, batch_positions, random_crop, training_batch
+from densecl.transfer.images import (
+    LabelledImages,
+    batch_positions,
+    class_weights,
+    random_crop,
+    training_batch,
+)
+from densecl.views.photometric import Photometric
 
 
 def coordinate_image(height, width):
@@ -116,3 +123,37 @@ def test_batch_is_a_function_of_seed_and_step(blocks):
     np.testing.assert_array_equal(one[1], again[1])
     other = training_batch(images, seed=1, step=5, **options)
     assert (one[0] != other[0]).any()
+
+
+def test_class_weights_are_inverse_roots_with_mean_one_over_what_occurs(blocks):
+    images = LabelledImages(blocks(3))
+    pixels = np.concatenate([images[k][1].ravel() for k in range(3)])
+    found = class_weights(images, 5)
+    counts = [(pixels == c).sum() for c in range(5)]
+    roots = [c**-0.5 if c else 0.0 for c in counts]
+    seen = sum(c > 0 for c in counts)
+    expected = np.array(roots) * seen / sum(roots)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[3] == found[4] == 0  # classes that never occur
+    assert found[:3].mean() == pytest.approx(1.0)
+
+
+def test_colour_augmentation_moves_no_crop_and_no_label(blocks):
+    images = LabelledImages(blocks(3))
+    settings = {
+        "batch_size": 4,
+        "crop": (24, 24),
+        "scale": (0.8, 1.2),
+        "hflip": 0.5,
+        "fill": (0, 0, 0),
+        "seed": 3,
+        "step": 5,
+    }
+    plain, labels = training_batch(images, **settings)
+    grey, same = training_batch(images, **settings, colour=Photometric(grey=1.0))
+    np.testing.assert_array_equal(labels, same)
+    assert (grey.max(-1) == grey.min(-1)).all()
+    weights = np.array([0.299, 0.587, 0.114])  # luma, so the same crop in grey
+    assert abs(plain @ weights - grey[..., 0]).max() < 1.5
+    again, _ = training_batch(images, **settings, colour=Photometric(grey=1.0))
+    np.testing.assert_array_equal(grey, again)

@@ -62,7 +62,7 @@ def test_a_wrong_field_is_refused_with_its_name(write, change, named):
         read_protocol(write(f"{TEXT}\n{change}\n"))
 
 
-@pytest.mark.parametrize("name", ["fcn_streets-5pct", "fcn_camvid-10pct"])
+@pytest.mark.parametrize("name", ["upernet_streets-5pct", "upernet_camvid-10pct"])
 def test_shipped_protocols_are_valid(name):
     protocol = read_protocol(name)
     assert {"train", "val", "test", "unlabelled"} == set(protocol.data)

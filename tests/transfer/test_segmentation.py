@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 
 import pytest
@@ -132,3 +133,24 @@ def test_unknown_head_and_stride_are_refused(tiny_backbone):
         build_segmentor("unet", tiny_backbone, 3, 8)
     with pytest.raises(UsageError, match="output_stride=4"):
         build_segmentor("fcn", tiny_backbone, 3, 8, output_stride=4)
+
+
+def test_weighted_loss_equals_a_loop_and_ignores_unlabelled_pixels(tiny_backbone):
+    segmentor = build_segmentor("fcn", tiny_backbone, 3, 8)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 5, generator=generator)
+    labels = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    labels[0, 0] = 255
+    weights = torch.tensor([0.5, 1.0, 3.0])
+    total, mass = 0.0, 0.0
+    for b, i, j in itertools.product(range(2), range(4), range(5)):
+        truth = int(labels[b, i, j])
+        if truth == 255:
+            continue
+        scores = logits[b, :, i, j].double()
+        total += float(weights[truth]) * float(scores.logsumexp(0) - scores[truth])
+        mass += float(weights[truth])
+    found = segmentation_loss(segmentor, logits, labels, weights)
+    assert float(found) == pytest.approx(total / mass, rel=1e-5)  # float32 sums
+    nothing = segmentation_loss(segmentor, logits, torch.full_like(labels, 255), weights)
+    assert float(nothing) == 0.0

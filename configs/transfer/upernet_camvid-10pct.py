@@ -1,7 +1,7 @@
-# Few-label segmentation of CamVid: an FCN fine-tuned on 10 % of the official training split, drawn
+# Few-label segmentation of CamVid: UPerNet fine-tuned on 10 % of the official training split, drawn
 # in temporal blocks, scored on the official test split. `--data-root` names the folder that holds
 # train/, val/ and test/, each with images/ and labels/.
-#   densecl transfer fcn_camvid-10pct --data-root DIR --checkpoint densecl=work_dirs/.../last.pth
+#   densecl transfer upernet_camvid-10pct --data-root DIR --checkpoint densecl=FILE
 # The official split shares drives between training and test; read the numbers with that in mind.
 version = 1
 _names = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
@@ -13,18 +13,22 @@ data = dict(
     unlabelled=dict(type="ImageFolder", root="train/images"),
 )
 finetune = dict(
-    head="fcn",
+    head="upernet",
     channels=64,
-    output_stride=8,
     steps=300,
     batch_size=8,
     resize=(180, 240),
     crop=(128, 160),
+    photometric=dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, jitter=0.8),
+    class_weights="root",
+    optimizer="adamw",
+    weight_decay=0.01,
+    amp="auto",
 )
-learning_rates = (0.01, 0.03, 0.1)
+learning_rates = (0.001, 0.003)
 fractions = (0.1,)
 subset_seeds = (0, 1, 2)
 seeds = (0, 1, 2)
 blocks = 30
-selection = "all"
+selection = "first"
 pairing = "zip"
