@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from densecl.methods import MethodOutput, MoCoV2
 from densecl.views.geometry import Affine
 from densecl.views.view import ViewBatch
 
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 TINY = {"type": "ResNet", "depth": 18, "width": 8, "strides": (1, 2, 2, 1)}
 
 
@@ -34,14 +37,24 @@ def random_views(
     ]
 
 
-def train_step(method: MoCoV2, views: list[ViewBatch], step: int) -> MethodOutput:
-    """One step of plain gradient descent on the online branch, then ``after_step``."""
+def normalised(view: ViewBatch) -> ViewBatch:
+    """A batch of the loader as methods get it: float, standardised."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return replace(view, image=(view.image.float() - mean) / std)
+
+
+def train_step(
+    method: MoCoV2,
+    views: list[ViewBatch],
+    step: int,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> MethodOutput:
+    """One step of an optimiser (default: plain gradient descent), then ``after_step``."""
+    optimizer = optimizer or torch.optim.SGD(method.online.parameters(), lr=0.1)
+    method.train()
     output = method(views)
+    optimizer.zero_grad()
     sum(output.losses.values()).backward()
-    with torch.no_grad():
-        for parameter in method.online.parameters():
-            if parameter.grad is not None:
-                parameter -= 0.1 * parameter.grad
-                parameter.grad = None
+    optimizer.step()
     method.after_step(step)
     return output
