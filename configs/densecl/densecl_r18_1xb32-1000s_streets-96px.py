@@ -3,4 +3,4 @@
 #   densecl pretrain densecl_r18_1xb32-1000s_streets-96px
 _base_ = ["../mocov2/mocov2_r18_1xb32-1000s_streets-96px.py"]
 
-method = dict(type="DenseCL", dense_weight=0.5, dense_queue="local")
+method = dict(type="DenseCL", dense_weight=0.5, dense_queue="local", dense_warmup=500)

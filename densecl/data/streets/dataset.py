@@ -14,6 +14,7 @@ import numpy as np
 from densecl.data.sample import Frame, Sample
 from densecl.data.streets import cache as store
 from densecl.data.streets.camera import Camera
+from densecl.data.streets.classes import CLASSES, PALETTE
 from densecl.data.streets.draw import rng
 from densecl.data.streets.render import Picture, render
 from densecl.data.streets.shard import Recipe, render_sample, unpack
@@ -61,6 +62,8 @@ class Streets:
     Raises:
         UsageError: unknown split, bad length, size or subset.
     """
+
+    classes, palette, version = CLASSES, PALETTE, WORLD_VERSION
 
     def __init__(
         self,

@@ -7,7 +7,14 @@ import pickle
 import numpy as np
 import pytest
 
-from densecl.data.streets import CLASSES, IGNORE, PALETTE, Streets, contact_sheet
+from densecl.data.streets import (
+    CLASSES,
+    IGNORE,
+    PALETTE,
+    WORLD_VERSION,
+    Streets,
+    contact_sheet,
+)
 from densecl.data.streets.sheet import depth_colours, flow_colours, label_colours
 from densecl.data.streets.splits import moment
 from densecl.errors import UsageError
@@ -234,3 +241,10 @@ def test_flow_and_depth_colours_mark_holes_grey():
     assert (flow_colours(flow)[0, 0] != 60).any()
     assert (flow_colours(np.full((2, 2, 2), np.nan)) == 60).all()
     assert (depth_colours(np.array([[np.inf, 2.0]]))[0, 0] == 60).all()
+
+
+def test_it_says_its_classes_colours_and_version_like_any_labelled_data_set():
+    world = Streets("val", length=1, cache=False)
+    assert len(world.classes) == len(world.palette) == 11
+    assert world.version == WORLD_VERSION
+    assert set(np.unique(world[0].frames[0].maps["label"])) <= {*range(11), 255}
