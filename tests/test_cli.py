@@ -19,7 +19,7 @@ TINY = [
     "schedule.max_steps=2",
     "schedule.warmup_steps=0",
 ]
-SMOKE = "densecl_r18w32_1xb32-700s_streets-64px"
+SMOKE = "densecl_r18w32_1xb32-500s_streets-64px"
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ from densecl.viz.tile import caption, enlarge, grid, write_png
 from densecl.weights import export, load_backbone
 
 METHODS = {
-    "MoCo v2": "mocov2_r18w32_1xb32-700s_streets-64px",
-    "DenseCL": "densecl_r18w32_1xb32-700s_streets-64px",
+    "MoCo v2": "mocov2_r18w32_1xb32-500s_streets-64px",
+    "DenseCL": "densecl_r18w32_1xb32-500s_streets-64px",
 }
 PROTOCOL = "upernet_streets-5pct"
 

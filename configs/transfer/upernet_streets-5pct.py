@@ -1,5 +1,5 @@
 # Few-label segmentation of the embedded streets: UPerNet fine-tuned on 5 % of the labels (20 of 400
-# frames), three label subsets. Short runs: about 12 s each on 2 cores.
+# frames), three label subsets. Short runs: about 10 s each on 2 cores.
 #   densecl transfer upernet_streets-5pct --checkpoint densecl=work_dirs/.../last.pth
 version = 1
 data = dict(
@@ -10,8 +10,8 @@ data = dict(
 )
 finetune = dict(
     head="upernet",
-    channels=64,
-    steps=200,
+    channels=32,
+    steps=150,
     batch_size=8,
     crop=(96, 128),
     photometric=dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, jitter=0.8),

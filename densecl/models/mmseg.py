@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
@@ -104,7 +105,13 @@ def mmseg_models(level: str = "WARNING") -> Iterator[Any]:
     from mmengine.registry import DefaultScope
     from mmseg.registry import MODELS
 
-    with DefaultScope.overwrite_default_scope("mmseg"), quiet_init(level):
+    with (
+        DefaultScope.overwrite_default_scope("mmseg"),
+        quiet_init(level),
+        warnings.catch_warnings(),
+    ):
+        # mmsegmentation calls its own deprecated builders
+        warnings.filterwarnings("ignore", message=".*would be deprecated soon.*")
         yield MODELS
 
 

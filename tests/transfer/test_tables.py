@@ -47,7 +47,7 @@ def world(tmp_path_factory):
             cv2.imwrite(str(root / split / "labels" / f"{k}.png"), label)
     (root / "protocol.py").write_text(PROTOCOL)
     config = load_config(
-        "densecl_r18w32_1xb32-700s_streets-64px",
+        "densecl_r18w32_1xb32-500s_streets-64px",
         {
             "data": {"_delete_": True, "type": "ImageFolder", "root": str(root / "train/images")},
             "method.backbone.width": 4,
