@@ -1,7 +1,8 @@
 # DenseCL, paper tier: the published values (Wang et al. 2021), COCO train2017, 800 epochs.
-#   torchrun --nproc_per_node 8 tools/train.py densecl_r50_8xb32-800e_coco-224px \
-#       --data /data/coco/train2017
-# 8 GPUs of 12 GB or more. Published transfer: VOC detection AP 56.7, VOC segmentation mIoU 67.5.
+#   densecl pretrain densecl_r50_8xb32-800e_coco-224px \
+#       --data /data/coco/train2017 --cfg-options train.accumulate=8
+# The batch of 256 is that of 8 GPUs with 32 pictures each; one GPU of 12 GB gathers it in 8 parts.
+# Published transfer: VOC detection AP 56.7, VOC segmentation mIoU 67.5.
 _base_ = ["densecl_r50_8xb32-200e_imagenet-224px.py"]
 
 data = dict(type="ImageFolder", root="data/coco/train2017")

@@ -128,6 +128,7 @@ def pretrain(
         NonFiniteLossError: the loss became NaN; earlier checkpoints are kept.
     """
     began = time.monotonic()
+    _refuse_several_processes()
     config = settle(load_config(config))
     folder = Path(work_dir) if work_dir is not None else default_work_dir(config)
     resumed, snapshot = _find_checkpoint(folder, resume)
@@ -151,6 +152,18 @@ def pretrain(
     if skipped:
         print(f"skipped {len(skipped)} unreadable: {', '.join(skipped[:10])}", file=sys.stderr)
     return result
+
+
+def _refuse_several_processes() -> None:
+    """Each process of a launcher would train its own copy and overwrite the others' files."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1:
+        raise UsageError(
+            f"started as one of {count} processes",
+            needed="one process: training over several is not supported yet",
+            fix=f"densecl pretrain ... --cfg-options train.accumulate={count} on one device "
+            "makes optimiser steps of the same number of pictures",
+        )
 
 
 def _find_checkpoint(
