@@ -151,10 +151,12 @@ def test_bad_input_ends_with_one_message_that_names_it(arguments, named, capsys)
     assert "Traceback" not in error
 
 
-def test_batch_larger_than_the_data_is_refused(pictures, capsys):
-    arguments = ["pretrain", SMOKE, "--data", str(pictures), "--batch-size", "32", *TINY]
-    assert main(arguments) == 2
-    assert "5" in capsys.readouterr().err
+def test_batch_larger_than_the_data_is_refused_without_a_trace(pictures, tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = ["pretrain", SMOKE, "--data", str(pictures), "--work-dir", str(run)]
+    assert main([*arguments, "--batch-size", "32", *TINY]) == 2
+    assert "5 samples" in capsys.readouterr().err
+    assert not run.exists()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -73,10 +73,11 @@ def build_runner(
     Raises:
         UsageError: from a part, or because the checkpoint belongs to another config.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
     parts = build_parts(config, start_step=snapshot["step"] if snapshot else 0)
     if snapshot is not None:
         check_same_run(snapshot, config, parts.data_hash)
+    # Only now: a run that is refused leaves no trace.
+    work_dir.mkdir(parents=True, exist_ok=True)
     log, health, probe = config["log"], config["health"], config["probe"]
     hooks: list = [
         HealthHook(health["every"], health["min_std"], health["min_rank"], health["max_empty"]),
