@@ -120,11 +120,14 @@ def test_doctor_reports_versions(capsys):
     assert "cores" in out
 
 
-def test_doctor_asks_for_exactly_one_opencv():
+def test_doctor_says_what_to_mend():
+    seg = {"mmsegmentation": "1.2.2"}
     two = {"opencv-python": "4", "opencv-python-headless": "4"}
-    assert "exactly one" in advice(two, {"mmsegmentation": "1.2.2"}, True)[0]
-    assert "no OpenCV" in advice({}, {"mmsegmentation": "1.2.2"}, True)[0]
-    assert not advice({"opencv-python": "4"}, {"mmsegmentation": "1.2.2"}, True)
+    assert "exactly one" in advice(two, seg)[0]
+    assert "no OpenCV" in advice({}, seg)[0]
+    assert "densecl[seg]" in advice({"opencv-python": "4"}, {})[0]
+    assert "mmcv-lite" in advice({"opencv-python": "4"}, {**seg, "mmcv": "2", "mmcv-lite": "2"})[0]
+    assert not advice({"opencv-python": "4"}, seg)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def memory() -> tuple[float, float] | None:
     return kib["MemTotal"] / 1024**2, kib["MemAvailable"] / 1024**2
 
 
-def advice(opencv: dict[str, str], versions: dict[str, str], compiled: bool | None) -> list[str]:
+def advice(opencv: dict[str, str], versions: dict[str, str]) -> list[str]:
     """What is wrong and what to type, one line each."""
     lines = []
     if len(opencv) != 1:
@@ -69,11 +69,6 @@ def advice(opencv: dict[str, str], versions: dict[str, str], compiled: bool | No
         )
     if "mmsegmentation" not in versions:
         lines.append("no mmsegmentation: `densecl transfer` needs it: pip install 'densecl[seg]'")
-    elif compiled is False:
-        lines.append(
-            "mmcv has no compiled operators: heads that need them refuse; FCN, DeepLabV3+, "
-            "UPerNet and SegFormer work without"
-        )
     if "mmcv" in versions and "mmcv-lite" in versions:
         lines.append("both mmcv and mmcv-lite are installed: pip uninstall -y mmcv-lite")
     return lines
@@ -107,12 +102,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("gpu: none that torch sees; runs go to the CPU")
 
-    compiled = None
     if "mmsegmentation" in versions:
         compiled = importlib.util.find_spec("mmcv._ext") is not None
-        print(f"mmcv compiled operators: {'present' if compiled else 'absent'}")
-    problems = advice(opencv, versions, compiled)
+        without = "absent: heads that need them refuse; FCN, DeepLabV3+, UPerNet, SegFormer work"
+        print(f"mmcv compiled operators: {'present' if compiled else without}")
+    problems = advice(opencv, versions)
     for line in problems:
         print(f"! {line}")
-    print("everything the 2D path needs is there" if not problems else "see the lines with `!`")
-    return int(len(opencv) != 1)
+    print("to mend: the lines with `!`" if problems else "all that the 2D path needs is there")
+    return int(bool(problems))
