@@ -3,7 +3,8 @@
 # train/, val/ and test/, each with images/ and labels/.
 #   densecl transfer upernet_camvid-10pct --data-root DIR --checkpoint densecl=FILE
 # The official split shares drives between training and test; read the numbers with that in mind.
-version = 1
+_base_ = ["../_base_/upernet_few_labels.py"]
+
 _names = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
 _camvid = dict(type="LabelledFolder", classes=_names.split(), void=[11])
 data = dict(
@@ -12,23 +13,6 @@ data = dict(
     test=dict(images="test/images", labels="test/labels", **_camvid),
     unlabelled=dict(type="ImageFolder", root="train/images"),
 )
-finetune = dict(
-    head="upernet",
-    channels=64,
-    steps=300,
-    batch_size=8,
-    resize=(180, 240),
-    crop=(128, 160),
-    photometric=dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, jitter=0.8),
-    class_weights="root",
-    optimizer="adamw",
-    weight_decay=0.01,
-    amp="auto",
-)
-learning_rates = (0.001, 0.003)
+finetune = dict(channels=64, steps=300, resize=(180, 240), crop=(128, 160))
 fractions = (0.1,)
-subset_seeds = (0, 1, 2)
-seeds = (0, 1, 2)
 blocks = 30
-selection = "first"
-pairing = "zip"

@@ -175,6 +175,19 @@ def to_input(images: np.ndarray, spec: FinetuneSpec, device: torch.device) -> Te
     )
 
 
+def segmentor_of(spec: FinetuneSpec) -> nn.Module:
+    """The run's segmentor, freshly initialised from torch's global random state."""
+    return build_segmentor(
+        spec.head,
+        spec.backbone,
+        spec.num_classes,
+        spec.channels,
+        output_stride=spec.output_stride,
+        ignore=spec.ignore,
+        head_options=spec.head_options,
+    )
+
+
 def build_started(
     spec: FinetuneSpec, init: Init, init_seed: int, head_seed: int
 ) -> tuple[nn.Module, float]:
@@ -187,15 +200,7 @@ def build_started(
     _check_input(source, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(head_seed, _HEAD))
-        segmentor = build_segmentor(
-            spec.head,
-            spec.backbone,
-            spec.num_classes,
-            spec.channels,
-            output_stride=spec.output_stride,
-            ignore=spec.ignore,
-            head_options=spec.head_options,
-        )
+        segmentor = segmentor_of(spec)
     return segmentor, transplant(source, segmentor.backbone, spec.backbone)  # type: ignore[arg-type]
 
 

@@ -19,11 +19,10 @@ from densecl.transfer.controls import (
     reestimated_batchnorm,
     scratch_long_steps,
 )
-from densecl.transfer.finetuning import FinetuneSpec, to_input
+from densecl.transfer.finetuning import FinetuneSpec, segmentor_of, to_input
 from densecl.transfer.initialisation import random_backbone
 from densecl.transfer.protocol_file import ProtocolFile
 from densecl.transfer.run import run_table
-from densecl.transfer.segmentation import build_segmentor
 from densecl.transfer.study import Protocol, RowSpec
 from densecl.transfer.subsets import Subset, draw_for, write_subset
 from densecl.transfer.table import Table
@@ -175,15 +174,7 @@ def _long_steps(path: Path, spec: FinetuneSpec) -> int | None:
     data = read_weights(path).data
     if data.get("kind") != "pretrain":
         return None
-    segmentor = build_segmentor(
-        spec.head,
-        spec.backbone,
-        spec.num_classes,
-        spec.channels,
-        output_stride=spec.output_stride,
-        head_options=spec.head_options,
-    )
-    step_cost = TRAIN * spec.batch_size * forward_flops(segmentor, spec.crop)
+    step_cost = TRAIN * spec.batch_size * forward_flops(segmentor_of(spec), spec.crop)
     spent = pretraining_flops(parse_config_text(data["config"]), data["step"])
     return scratch_long_steps(spec.steps, spent, step_cost)
 
