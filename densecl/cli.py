@@ -36,6 +36,14 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def message_of(error: UsageError) -> str:
+    """The message alone: torch wraps that of a loader's worker in the worker's traceback."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return text.rpartition(f"{UsageError.__name__}: ")[2].strip()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; bad input ends with a message instead of a traceback.
 
@@ -48,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args) or 0)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -162,9 +162,32 @@ def test_batch_larger_than_the_data_is_refused_without_a_trace(pictures, tmp_pat
     assert not run.exists()
 
 
+def test_a_corrupt_picture_met_by_a_worker_is_named_in_one_message(pictures, tmp_path, capsys):
+    whole = (pictures / "deeper" / "0.png").read_bytes()
+    (pictures / "cut.png").write_bytes(whole[:1000])
+    run = tmp_path / "run"
+    arguments = ["pretrain", SMOKE, "--data", str(pictures), "--work-dir", str(run)]
+    assert main([*arguments, "--batch-size", "4", *TINY, "loader.num_workers=1"]) == 2
+    error = capsys.readouterr().err
+    assert "cut.png: truncated" in error
+    assert "Traceback" not in error
+    assert main([*arguments, "--batch-size", "4", "--skip-unreadable", *TINY]) == 0
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
     assert COMMANDS[command][:20] in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_ends_with_its_advice(monkeypatch, pictures, capsys):
+    from densecl.engine.step import NonFiniteLossError
+
+    def diverge(*args, **kwargs):
+        raise NonFiniteLossError("the loss is nan at step 7")
+
+    monkeypatch.setattr("densecl.engine.runner.pretrain", diverge)
+    assert main(["pretrain", SMOKE, "--data", str(pictures), "--batch-size", "4", *TINY]) == 1
+    assert "step 7" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +96,19 @@ def read_config(args: argparse.Namespace) -> Config:
 def run(args: argparse.Namespace) -> int:
     """Pretrain; 0 also where a limit stopped the run, since nothing is lost."""
     from densecl.engine.runner import pretrain
+    from densecl.engine.step import NonFiniteLossError
 
-    result = pretrain(
-        read_config(args),
-        work_dir=args.work_dir,
-        resume=args.resume or False,
-        max_steps=args.max_steps,
-        max_minutes=args.max_minutes,
-    )
+    try:
+        result = pretrain(
+            read_config(args),
+            work_dir=args.work_dir,
+            resume=args.resume or False,
+            max_steps=args.max_steps,
+            max_minutes=args.max_minutes,
+        )
+    except NonFiniteLossError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if result.reason == "finished":
         checkpoint = shlex.quote(str(result.checkpoint))
         print(
