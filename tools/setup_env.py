@@ -8,6 +8,7 @@ Afterwards exactly one OpenCV distribution is left, whatever the dependencies as
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -66,13 +67,13 @@ def main() -> None:
     """Install torch if there is none, then the project with what tests and quickstart need."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    parser.add_argument("--torch", default="torch==2.13.0", help="requirement if none is installed")
+    parser.add_argument("--torch", default="torch==2.13.0", help="requirement, options of pip allowed")
     parser.add_argument("--extras", default=EXTRAS)
     args = parser.parse_args()
 
     python = create(args.venv)
     if version_of(python, "torch") is None:
-        run(python, "-m", "pip", "install", "-q", args.torch)
+        run(python, "-m", "pip", "install", "-q", *shlex.split(args.torch))
     torch = version_of(python, "torch")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraint:
         constraint.write(f"torch=={torch}\n")

@@ -1,7 +1,7 @@
 # DenseCL, paper tier: the published values (Wang et al. 2021), COCO train2017, 800 epochs.
 #   densecl pretrain densecl_r50_8xb32-800e_coco-224px \
 #       --data /data/coco/train2017 --cfg-options train.accumulate=8
-# The batch of 256 is that of 8 GPUs with 32 pictures each; one GPU of 12 GB gathers it in 8 parts.
+# The batch of 256 is that of 8 GPUs with 32 pictures each; one device gathers it in 8 parts.
 # Published transfer: VOC detection AP 56.7, VOC segmentation mIoU 67.5.
 _base_ = ["densecl_r50_8xb32-200e_imagenet-224px.py"]
 

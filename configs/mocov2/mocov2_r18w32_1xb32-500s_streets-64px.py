@@ -1,6 +1,6 @@
 # MoCo v2, smoke tier: half-width ResNet-18 on the embedded streets, what `make quickstart` runs.
 #   densecl pretrain mocov2_r18w32_1xb32-500s_streets-64px
-# About 55 s on 2 cores, 0.7 GB. Views are grey: in the streets colour says nothing about a class,
+# 53 to 65 s on 2 cores. Views are grey: in the streets colour says nothing about a class,
 # and telling pictures apart by their palette is a shortcut that teaches nothing about shape.
 _base_ = ["../_base_/runtime.py"]
 

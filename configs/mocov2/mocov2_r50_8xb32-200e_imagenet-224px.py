@@ -1,7 +1,7 @@
 # MoCo v2, paper tier: the published values (Chen et al. 2020), ImageNet, 200 epochs.
 #   densecl pretrain mocov2_r50_8xb32-200e_imagenet-224px \
 #       --data /data/imagenet/train --cfg-options train.accumulate=8
-# The batch of 256 is that of 8 GPUs with 32 pictures each; one GPU of 12 GB gathers it in 8 parts.
+# The batch of 256 is that of 8 GPUs with 32 pictures each; one device gathers it in 8 parts.
 _base_ = ["../_base_/runtime.py"]
 
 method = dict(
