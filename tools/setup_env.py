@@ -67,7 +67,9 @@ def main() -> None:
     """Install torch if there is none, then the project with what tests and quickstart need."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    parser.add_argument("--torch", default="torch==2.13.0", help="requirement, options of pip allowed")
+    parser.add_argument(
+        "--torch", default="torch==2.13.0", help="requirement, options of pip allowed"
+    )
     parser.add_argument("--extras", default=EXTRAS)
     args = parser.parse_args()
 
