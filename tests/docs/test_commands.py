@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from docs.pages import ROOT, blocks, command_lines, inline_code, pages, words
 
-from densecl.cli import COMMANDS, build_parser
+import densecl.cli
+import pointcl.cli
 from densecl.engine.config import find_config, list_configs, load_config, parse_overrides
 from densecl.engine.names import accepted_arguments, registered
 from densecl.engine.schema import FREE, OPTIM_COMMON, OPTIM_TYPES, SECTIONS, TOP
@@ -21,6 +22,7 @@ from densecl.transfer.protocol_file import DEFAULTS, read_protocol
 from densecl.views.recipe import ViewRecipe
 
 PAGES = pages()
+PROGRAMS = {"densecl": densecl.cli, "pointcl": pointcl.cli}
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SHELLS = ("sh", "bash", "shell", "text", "")
 PLACEHOLDER = re.compile(r"^(\.\.\.|[A-Z_]+|.*[<>*].*|my_.*|.*\.py)$")
@@ -35,48 +37,50 @@ def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
     return {}
 
 
-def parser_of(arguments: list[str]) -> argparse.ArgumentParser:
-    """The parser that the words after ``densecl`` reach."""
-    parser = actions_of(build_parser(arguments[0]))[arguments[0]]
+def parser_of(program: str, arguments: list[str]) -> argparse.ArgumentParser:
+    """The parser that the words after the program's name reach."""
+    parser = actions_of(PROGRAMS[program].build_parser(arguments[0]))[arguments[0]]
     inner = actions_of(parser)
     return inner[arguments[1]] if len(arguments) > 1 and arguments[1] in inner else parser
 
 
-def written_commands(text: str) -> list[list[str]]:
-    """Whole commands of the code blocks, without the word ``densecl``."""
-    found = []
-    for block in blocks(text):
-        for line in command_lines(block) if block.language in SHELLS else ():
-            line = line.removeprefix("python -m ")
-            if line.startswith("densecl "):
-                found.append(words(line)[1:])
-    return found
+def written_commands(text: str) -> list[tuple[str, list[str]]]:
+    """Program and words of the whole commands in the code blocks."""
+    lines = [
+        line.removeprefix("python -m ")
+        for block in blocks(text)
+        if block.language in SHELLS
+        for line in command_lines(block)
+    ]
+    called = [words(line) for line in lines if line.split(" ")[0] in PROGRAMS and " " in line]
+    return [(line[0], line[1:]) for line in called]
 
 
-def mentioned_commands(text: str) -> list[list[str]]:
-    """Commands between backticks, which may be cut short."""
-    spans = (span.removeprefix("python -m ") for span in inline_code(text))
-    return [span.split()[1:] for span in spans if span.startswith("densecl ")]
+def mentioned_commands(text: str) -> list[tuple[str, list[str]]]:
+    """Program and words of the commands between backticks, which may be cut short."""
+    spans = [span.removeprefix("python -m ").split() for span in inline_code(text)]
+    return [(span[0], span[1:]) for span in spans if len(span) > 1 and span[0] in PROGRAMS]
 
 
 @every_page
 def test_written_commands_parse(page, capsys):
-    for arguments in written_commands(page.read_text()):
-        assert arguments[0] in COMMANDS, arguments
+    for program, arguments in written_commands(page.read_text()):
+        assert arguments[0] in PROGRAMS[program].COMMANDS, arguments
         if "..." in arguments:
             continue
         try:
-            build_parser(arguments[0]).parse_args(arguments)
+            PROGRAMS[program].build_parser(arguments[0]).parse_args(arguments)
         except SystemExit:
-            pytest.fail(f"densecl {' '.join(arguments)}\n{capsys.readouterr().err}")
+            pytest.fail(f"{program} {' '.join(arguments)}\n{capsys.readouterr().err}")
 
 
 @every_page
 def test_commands_between_backticks_exist_with_their_options(page):
-    for arguments in mentioned_commands(page.read_text()):
-        assert arguments[0] in COMMANDS or PLACEHOLDER.match(arguments[0]), arguments
-        if arguments[0] in COMMANDS:
-            known = parser_of(arguments)._option_string_actions
+    for program, arguments in mentioned_commands(page.read_text()):
+        commands = PROGRAMS[program].COMMANDS
+        assert arguments[0] in commands or PLACEHOLDER.match(arguments[0]), arguments
+        if arguments[0] in commands:
+            known = parser_of(program, arguments)._option_string_actions
             unknown = [a for a in arguments if a.startswith("--") and a not in known]
             assert not unknown, arguments
 
@@ -84,10 +88,11 @@ def test_commands_between_backticks_exist_with_their_options(page):
 @every_page
 def test_options_named_alone_belong_to_some_command(page):
     known = {"--help"}
-    for command in COMMANDS:
-        parser = actions_of(build_parser(command))[command]
-        for one in (parser, *actions_of(parser).values()):
-            known |= set(one._option_string_actions)
+    for program in PROGRAMS.values():
+        for command in program.COMMANDS:
+            parser = actions_of(program.build_parser(command))[command]
+            for one in (parser, *actions_of(parser).values()):
+                known |= set(one._option_string_actions)
     spans = [s for s in inline_code(page.read_text()) if re.match(r"--[a-z]", s)]
     named = [word for span in spans for word in span.split() if word.startswith("--")]
     assert not [word for word in named if word.split("=")[0] not in known]
@@ -95,10 +100,10 @@ def test_options_named_alone_belong_to_some_command(page):
 
 @every_page
 def test_configs_and_overrides_of_written_commands_are_accepted(page):
-    for arguments in written_commands(page.read_text()):
+    for program, arguments in written_commands(page.read_text()):
         if arguments[0] not in ("pretrain", "validate", "transfer") or "..." in arguments:
             continue
-        args = build_parser(arguments[0]).parse_args(arguments)
+        args = PROGRAMS[program].build_parser(arguments[0]).parse_args(arguments)
         name = args.protocol if arguments[0] == "transfer" else args.config
         if PLACEHOLDER.match(name) or "/" in name:
             continue
@@ -166,7 +171,7 @@ def test_python_blocks_import_what_exists(page):
         if block.language != "python":
             continue
         for node in ast.walk(ast.parse(block.text)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("densecl"):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(tuple(PROGRAMS)):
                 module = importlib.import_module(node.module or "")
                 assert not [a.name for a in node.names if not hasattr(module, a.name)]
 
@@ -179,7 +184,7 @@ def test_files_and_modules_between_backticks_exist(page):
         if re.fullmatch(r"(?:densecl|pointcl|tests|tools|configs|docs)/[\w/.-]+", span):
             if not (ROOT / span).exists():
                 missing.append(span)
-        elif re.fullmatch(r"densecl(\.\w+)+", span) and not importable(span):
+        elif re.fullmatch(r"(?:densecl|pointcl)(\.\w+)+", span) and not importable(span):
             missing.append(span)
     assert not missing
 
