@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,14 +17,16 @@ from densecl.data.names import Names
 from densecl.data.sample import Sample
 from densecl.errors import UsageError
 
+Item = TypeVar("Item")
+
 _LOG = logging.getLogger("densecl.data")
 
 # how many files a fingerprint measures: enough to notice a change, cheap on a network disk
 _MEASURED = 1024
 
 
-class ImageDataset(ABC):
-    """A data set of samples read from files.
+class FileDataset(ABC, Generic[Item]):
+    """A data set of items read from files.
 
     Args:
         length: number of samples.
@@ -48,7 +51,7 @@ class ImageDataset(ABC):
         """Path or key of a sample, for messages."""
 
     @abstractmethod
-    def load(self, index: int) -> Sample:
+    def load(self, index: int) -> Item:
         """Read one sample.
 
         Raises:
@@ -62,7 +65,7 @@ class ImageDataset(ABC):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Item:
         """Sample ``index``, or the next readable one when bad files are skipped.
 
         Raises:
@@ -93,6 +96,10 @@ class ImageDataset(ABC):
         if self._bad is None:
             return []
         return [self.name(int(index)) for index in self._bad.nonzero().flatten()]
+
+
+class ImageDataset(FileDataset[Sample]):
+    """A data set of images; see ``FileDataset``."""
 
 
 def fingerprint_files(root: Path, names: Names, extra: Iterable[object] = ()) -> str:
