@@ -8,7 +8,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "tools" / "benchmarks"
-SCRIPTS = ["losses", "pairs", "pixpro", "sparse", "step", "views"]
+SCRIPTS = ["losses", "pairs", "pairs3d", "pixpro", "sparse", "step", "views"]
 
 
 @pytest.fixture

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from densecl.pairs.columns import in_columns
 from densecl.pairs.pairs import Pairs
 from densecl.pairs.point_set import PointSet, same_frame, same_samples
 from densecl.pairs.ragged import blocks, expand, rank_in_run
+from densecl.pairs.tree import close_rows, nearest_rows
 
 Candidates = Iterator[tuple[Tensor, Tensor]]
 
 BLOCK = 1 << 22
 """Candidates looked at together: about 200 MB of temporaries."""
 
-SMALL = 1 << 20
-"""Below so many candidates, comparing all rows is faster than building a tree."""
+SMALL = 1 << 14
+"""Below so many candidates, comparing all rows is fastest; below so many per sample, the hash is,
+which takes all samples at once, rather than a tree for each."""
 
 
 @torch.no_grad()
@@ -43,8 +46,8 @@ def match_by_distance(
         metric: ``isotropic``, or ``anisotropic``: coordinates are first divided by the extent of
             their source (PixPro divides by width and height separately).
         search: how candidates are found; never changes the result. ``grid`` looks up a window of
-            dst's map, O(h w) in all; ``tree`` uses scipy on CPU; ``all`` compares every row;
-            ``auto`` takes the first that applies.
+            dst's map, O(h w) in all; ``tree`` uses scipy on CPU; ``hash`` cuts space into cells,
+            on any device; ``all`` compares every row; ``auto`` takes the first that applies.
 
     Returns:
         Pairs ordered by (src, dst). Rows that are not valid, or whose coordinate is not finite,
@@ -71,16 +74,18 @@ def match_by_distance(
     usable_a = src.valid_mask() & a.isfinite().all(1)
     usable_b = dst.valid_mask() & b.isfinite().all(1)
     reach = _reach(src, dst, radius, size_a, size_b)
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
-    for i, j in _candidates(search, src, dst, a, b, reach, usable_a, usable_b, scale):
+    kept: list[tuple[Tensor, ...]] = []
+    few = k if size_a is None else None
+    for i, j in _candidates(search, src, dst, a, b, reach, usable_a, usable_b, scale, few):
         near, rank = _closer(i, j, a, b, radius, size_a, size_b)
         near &= usable_b[j]
-        kept.append((i[near], j[near], rank[near]))
-    none = torch.empty(0, dtype=torch.int64, device=src.device)
-    i = torch.cat([none, *(part[0] for part in kept)])
-    j = torch.cat([none, *(part[1] for part in kept)])
+        found = (i, j) if k is None else (i, j, rank)
+        kept.append(found if bool(near.all()) else tuple(part[near] for part in found))
+    if not kept:
+        return Pairs.empty(len(src), len(dst), src.device)
+    i, j, *ranks = kept[0] if len(kept) == 1 else map(torch.cat, zip(*kept, strict=True))
     if k is not None:
-        nearest = _nearest(i, torch.cat([a.new_empty(0), *(part[2] for part in kept)]), k)
+        nearest = _nearest(i, ranks[0], k)
         i, j = i[nearest], j[nearest]
     return Pairs(i, j, num_src=len(src), num_dst=len(dst))
 
@@ -95,10 +100,11 @@ def _closer(
     size_b: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """The one definition of closeness, shared by every search; also what ranks the candidates."""
-    gap = a[i] - b[j]
-    square = gap[:, 0] * gap[:, 0]
-    for axis in range(1, gap.shape[1]):
-        square = square + gap[:, axis] * gap[:, axis]
+    gap = a.index_select(0, i) - b.index_select(0, j)
+    axes = gap.unbind(1)
+    square = axes[0] * axes[0]
+    for axis in axes[1:]:
+        square = square + axis * axis
     if size_a is None or size_b is None:
         return square < radius * radius, square
     limit = torch.maximum(size_a[i], size_b[j]) * radius
@@ -116,16 +122,18 @@ def _candidates(
     usable_a: Tensor,
     usable_b: Tensor,
     scale: Tensor | None,
+    k: int | None,
 ) -> Candidates:
+    """(i, j) that hold every pair; with ``k``, at least the k nearest of each i by distance."""
     matrix = None if dst.grid is None else dst.grid.matrix
     counts = _sample_counts(src), _sample_counts(dst)
     if search == "auto":
         if matrix is not None:
             search = "grid"
-        elif src.device.type == "cpu" and int((counts[0] * counts[1]).sum()) > SMALL:
-            search = "tree"
         else:
-            search = "all"
+            candidates = int((counts[0] * counts[1]).sum())
+            in_trees = src.device.type == "cpu" and candidates > SMALL * src.num_samples
+            search = "tree" if in_trees else "hash" if candidates > SMALL else "all"
     if search == "grid":
         if matrix is None:
             raise ValueError("search='grid' needs dst to be a complete map with affine geometry")
@@ -133,10 +141,14 @@ def _candidates(
             matrix = matrix * scale.unsqueeze(-1)
         return _in_window(src, dst, matrix, a, reach, usable_a)
     if search == "tree":
-        return _in_tree(src, dst, a, b, reach, usable_a, usable_b)
+        return _in_tree(src, dst, a, b, reach, usable_a, usable_b, k)
+    if search == "hash":
+        rows = [usable.nonzero().squeeze(1) for usable in (usable_a, usable_b)]
+        longest = float(reach[rows[0]].max()) if len(rows[0]) else 0.0
+        return in_columns(a, b, src.sample, dst.sample, rows[0], rows[1], longest, BLOCK)
     if search == "all":
         return in_sample(src, dst, usable_a)
-    raise ValueError(f"search must be 'auto', 'grid', 'tree' or 'all', got {search!r}")
+    raise ValueError(f"search must be 'auto', 'grid', 'tree', 'hash' or 'all', got {search!r}")
 
 
 def _in_window(
@@ -194,11 +206,10 @@ def _in_tree(
     reach: Tensor,
     usable_a: Tensor,
     usable_b: Tensor,
+    k: int | None,
 ) -> Candidates:
     if src.device.type != "cpu":
         raise ValueError(f"search='tree' runs on cpu, the rows are on {src.device}")
-    from scipy.spatial import cKDTree
-
     found = []
     for sample in range(src.num_samples):
         rows_a = ((src.sample == sample) & usable_a).nonzero().squeeze(1)
@@ -207,21 +218,33 @@ def _in_tree(
             continue
         points_a, points_b = a[rows_a].double(), b[rows_b].double()
         # the tree's own distances round differently: ask for a little more, filter later
-        limit = float(reach[rows_a].max()) + 1e-6 * max(float(points_a.abs().max()), 1.0)
-        near = cKDTree(points_a.numpy()).sparse_distance_matrix(
-            cKDTree(points_b.numpy()), limit, output_type="ndarray"
-        )
-        i = rows_a[torch.from_numpy(near["i"].astype("int64"))]
-        j = rows_b[torch.from_numpy(near["j"].astype("int64"))]
-        found.append((i, j))
+        slack = 1e-6 * max(float(points_a.abs().max()), 1.0)
+        limit = float(reach[rows_a].max()) + slack
+        if k is None:
+            i, j = close_rows(points_a, points_b, limit)
+        else:
+            i, j = nearest_rows(points_a, points_b, limit, k, slack)
+        found.append((rows_a[i], rows_b[j]))
     if found:
         i, j = (torch.cat(part) for part in zip(*found, strict=True))
-        order = torch.argsort(i * len(dst) + j)
-        yield i[order], j[order]
+        key = i * len(dst) + j
+        key.numpy().sort()  # four times as fast as torch's
+        i = torch.div(key, len(dst), rounding_mode="floor")
+        yield i, key - i * len(dst)
 
 
 def _nearest(i: Tensor, rank: Tensor, k: int) -> Tensor:
-    """Places of the k smallest of each run of i, in their first order; ties by place."""
+    """Places of the k smallest of each run of i, in their first order; ties by place.
+
+    Args:
+        i: (P,) int64, ascending.
+        rank: (P,) float.
+        k: > 0.
+    """
+    if k == 1 and len(i):
+        least = rank.new_full((int(i[-1]) + 1,), torch.inf).scatter_reduce(0, i, rank, "amin")
+        place = (rank == least[i]).nonzero().squeeze(1)
+        return place[rank_in_run(i[place]) == 0]
     order = torch.argsort(rank, stable=True)
     order = order[torch.argsort(i[order], stable=True)]
     return order[rank_in_run(i[order]) < k].sort().values

@@ -87,7 +87,7 @@ class ViewGenerator:
             _check_frame(frame, sample.name)
             box = self._box(recipe, frame.image.shape[:2], random, first)
             first = box if first is None else first
-            view = _cut(frame, box, recipe, size, random)
+            view = cut_view(frame, box, recipe, size, random)
             view.source, view.frame = sample.source, number
             views.append(view)
         return views
@@ -108,13 +108,18 @@ class ViewGenerator:
         )
 
 
-def _cut(
+def cut_view(
     frame: Frame,
     box: Box,
     recipe: ViewRecipe,
     size: tuple[int, int],
     random: np.random.Generator,
 ) -> View:
+    """One view of ``frame``: the box mirrored, turned and coloured as the recipe and draws say.
+
+    The box is in source pixels; the recipe's ``crop``, ``scale`` and ``ratio`` are not used. The
+    view's ``source`` and ``frame`` are left at 0.
+    """
     source_size = (frame.image.shape[0], frame.image.shape[1])
     chance = random.random(2)
     hflip, vflip = bool(chance[0] < recipe.hflip), bool(chance[1] < recipe.vflip)

@@ -10,7 +10,7 @@ from densecl.pairs import Pairs, PointSet, match_by_distance
 from densecl.pairs import distance as module
 from densecl.views.geometry import Affine, DenseMap
 
-SEARCHES = ("grid", "tree", "all")
+SEARCHES = ("grid", "tree", "hash", "all")
 FULL = (0.0, 0.0, 56.0, 56.0)
 
 
@@ -118,11 +118,12 @@ def test_rotated_and_sheared_views_agree_with_loops(search, radius, gen):
         assert as_list(pairs) == oracle(a, b, radius, normaliser)
 
 
-@pytest.mark.parametrize("search", ["tree", "all"])
+@pytest.mark.parametrize("search", ["tree", "hash", "all"])
 @pytest.mark.parametrize("d", [2, 3])
 def test_ragged_points_agree_with_loops(ragged, search, d):
     a, b = ragged(0, 40, d), ragged(1, 55, d)
-    for options in ({"radius": 0.9}, {"radius": 2.5, "normaliser": None}, {"radius": 1.5, "k": 2}):
+    plain = {"radius": 2.5, "normaliser": None}
+    for options in ({"radius": 0.9}, plain, {"radius": 1.5, "k": 2}, {**plain, "k": 2}):
         pairs = match_by_distance(a, b, search=search, **options)
         assert as_list(pairs) == oracle(a, b, **options)
 
@@ -162,7 +163,7 @@ def test_nearest_takes_the_lowest_row_on_ties():
     a = PointSet({}, torch.zeros(1, dtype=torch.int64), torch.zeros(1, 2))
     corners = torch.tensor([[2.0, 0], [0, 1], [1, 0], [-1, 0]])
     b = PointSet({}, torch.zeros(4, dtype=torch.int64), corners)
-    for search in ("tree", "all"):
+    for search in ("tree", "hash", "all"):
         pairs = match_by_distance(a, b, radius=3, normaliser=None, k=1, search=search)
         assert pairs.dst.tolist() == [1]
         pairs = match_by_distance(a, b, radius=3, normaliser=None, k=3, search=search)
@@ -205,7 +206,7 @@ def test_coordinates_that_are_nan_never_match(make_map):
     coord[11] = torch.inf
     broken = replace(crop, coord=coord, grid=None)
     expected = [(i, i) for i in range(49) if i not in (10, 11)]
-    for search in ("tree", "all"):
+    for search in ("tree", "hash", "all"):
         assert as_list(match_by_distance(broken, crop, radius=0.7, search=search)) == expected
         assert as_list(match_by_distance(crop, broken, radius=0.7, search=search)) == expected
     assert as_list(match_by_distance(broken, crop, radius=0.7, search="grid")) == expected
@@ -226,9 +227,10 @@ def test_a_dense_map_pairs_like_the_affine_it_samples(make_map):
 
 def test_blocks_do_not_change_the_result(make_map, monkeypatch):
     a, b = make_map([FULL, (3, 3, 30, 40)]), make_map([(10, 10, 50, 50), FULL])
-    expected = [as_list(match_by_distance(a, b, radius=1.2, search=s)) for s in ("grid", "all")]
+    searches = ("grid", "hash", "all")
+    expected = [as_list(match_by_distance(a, b, radius=1.2, search=s)) for s in searches]
     monkeypatch.setattr(module, "BLOCK", 5)
-    got = [as_list(match_by_distance(a, b, radius=1.2, search=s)) for s in ("grid", "all")]
+    got = [as_list(match_by_distance(a, b, radius=1.2, search=s)) for s in searches]
     assert got == expected
     assert got[0] == got[1]
 
@@ -253,7 +255,7 @@ def test_auto_uses_the_tree_for_large_lists(make_map, shuffled, monkeypatch):
         ({}, {"normaliser": "pixel"}, "normaliser"),
         ({}, {"metric": "manhattan"}, "metric"),
         ({}, {"metric": "anisotropic"}, "span"),
-        ({}, {"search": "hash"}, "search"),
+        ({}, {"search": "octree"}, "search"),
         ({"grid": None}, {"search": "grid"}, "complete map"),
     ],
 )
