@@ -39,7 +39,16 @@ def read_rgb(path: str | Path) -> np.ndarray:
     Raises:
         UnreadableFileError: missing, empty, truncated, or no image.
     """
-    image = _decode(path, cv2.IMREAD_COLOR)
+    return decode_rgb(_read(path), path)
+
+
+def decode_rgb(data: bytes, path: str | Path) -> np.ndarray:
+    """``read_rgb`` of an image that is already in memory; ``path`` says whose it is.
+
+    Raises:
+        UnreadableFileError: truncated, or no image.
+    """
+    image = _decode(path, cv2.IMREAD_COLOR, data)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
@@ -76,8 +85,7 @@ def _read(path: str | Path) -> bytes:
     return data
 
 
-def _decode(path: str | Path, flags: int, data: bytes | None = None) -> np.ndarray:
-    data = _read(path) if data is None else data
+def _decode(path: str | Path, flags: int, data: bytes) -> np.ndarray:
     # cv2 fills what a cut-off file lacks with grey and says nothing
     if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < 0:
         raise UnreadableFileError(path, "truncated JPEG: its end marker is missing")
