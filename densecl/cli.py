@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "hand a backbone over to another library, with a proof",
     "pairs": "draw the positive pairs of any builder on a picture",
     "data": "look at a data set: contact sheet, unreadable files, controls of the streets",
+    "segments": "cut pictures into regions once; check, draw and score the stored segments",
     "curves": "draw loss, similarities and health of one or several runs as PNG",
     "configs": "list, show or copy the shipped configs",
     "validate": "build everything a config names, run one batch, estimate memory and time",

@@ -11,3 +11,4 @@ from mmengine.registry import Registry
 METHODS = Registry("method", scope="densecl", locations=["densecl.methods"])
 BACKBONES = Registry("backbone", scope="densecl", locations=["densecl.models"])
 DATASETS = Registry("dataset", scope="densecl", locations=["densecl.data"])
+REGIONS = Registry("image segmentation", scope="densecl", locations=["densecl.regions"])

@@ -13,6 +13,7 @@ from densecl.data.mmseg_dataset import MMSegDataset
 from densecl.data.sample import Frame, Sample
 from densecl.data.sampler import StepSampler
 from densecl.data.seeding import derive_seed, rng
+from densecl.data.segmented import WithSegments
 from densecl.data.streets import Streets
 from densecl.data.video import VideoFrames
 from densecl.data.views import ViewDataset, build_loader, collate_views
@@ -31,6 +32,7 @@ __all__ = [
     "Streets",
     "VideoFrames",
     "ViewDataset",
+    "WithSegments",
     "build_loader",
     "collate_views",
     "derive_seed",

@@ -5,7 +5,22 @@ from __future__ import annotations
 import argparse
 import platform
 
-PACKAGES = ("densecl", "torch", "numpy", "scipy", "MinkowskiEngine", "spconv", "open3d")
+PACKAGES = (
+    "densecl",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-image",
+    "pypatchworkpp",
+    "plyfile",
+    "pypcd4",
+    "laspy",
+    "pyarrow",
+    "MinkowskiEngine",
+    "spconv",
+    "open3d",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
