@@ -11,7 +11,7 @@ setup(
     package_dir={"densecl.configs": "configs"},
     package_data={
         "densecl": ["py.typed"],
-        "pointcl": ["py.typed"],
+        "pointcl": ["py.typed", "viz/viewer.html", "viz/viewer.js"],
         "densecl.configs": [str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.py")],
     },
 )

@@ -10,7 +10,13 @@ from densecl.cli import build_parser as build
 from densecl.cli import run_command
 
 COMMANDS = {
+    "pretrain": "pretrain a sparse backbone on unlabelled scans",
+    "pairs": "count and judge the positive pairs that a config trains on",
+    "draw": "draw scans of any format or data set as PNG, or as a page to turn in a browser",
     "export": "hand a sparse backbone over to another library, with a proof",
+    "curves": "draw loss, similarities and health of one or several runs as PNG",
+    "configs": "list, show or copy the shipped configs",
+    "validate": "build everything a config names, run one batch, estimate memory and time",
     "doctor": "report versions and the backends of sparse convolution",
 }
 
