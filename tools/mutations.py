@@ -149,6 +149,34 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/methods/test_pixel_level.py"
         "::test_teacher_moves_by_the_cosine_schedule_after_the_step",
     ),
+    Mutation(
+        "ego motion left out of the projection",
+        "pointcl/sensors/projection.py",
+        "steps += [ego_to_world, inverse(camera.ego_to_world)]",
+        "steps += []",
+        "tests/pointcl/sensors/test_projection.py",
+    ),
+    Mutation(
+        "half a pixel in the unprojection",
+        "pointcl/data/unprojection.py",
+        "HALF = 0.5",
+        "HALF = 0.0",
+        "tests/pointcl/data/test_unprojection.py",
+    ),
+    Mutation(
+        "half a pixel in a calibration",
+        "pointcl/data/kitti_calibration.py",
+        "HALF_PIXEL = 0.5",
+        "HALF_PIXEL = 0.0",
+        "tests/pointcl/data/test_kitti.py",
+    ),
+    Mutation(
+        "a rotation's sign",
+        "pointcl/views/rigid.py",
+        "np.sin(angle) * cross",
+        "-np.sin(angle) * cross",
+        "tests/pointcl/views/test_rigid.py",
+    ),
 )
 
 
