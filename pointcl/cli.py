@@ -11,7 +11,9 @@ from densecl.cli import run_command
 
 COMMANDS = {
     "pretrain": "pretrain a sparse backbone on unlabelled scans",
-    "pairs": "count and judge the positive pairs that a config trains on",
+    "transfer": "fine-tune or probe with few labels beside scratch and controls, print the table",
+    "pairs": "count, judge and draw the positive pairs that a config trains on",
+    "segments": "cut scans into segments once; check, draw and score the stored segments",
     "draw": "draw scans of any format or data set as PNG, or as a page to turn in a browser",
     "export": "hand a sparse backbone over to another library, with a proof",
     "curves": "draw loss, similarities and health of one or several runs as PNG",

@@ -6,6 +6,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from densecl.commands.pretrain import PICTURES, Material
 from densecl.errors import UsageError
 
 
@@ -20,27 +21,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     copy.add_argument("file", type=Path)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, material: Material = PICTURES) -> int:
     """List, show or copy."""
     from densecl.engine.config import config_text, find_config, list_configs, load_config
 
+    domain = material.domain()
     if args.action == "list":
-        for name in list_configs():
-            lines = find_config(name).read_text().splitlines()
+        for name in list_configs(domain):
+            lines = find_config(name, domain).read_text().splitlines()
             summary = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
             print(f"{name}\n    {summary}")
         return 0
-    config = load_config(args.name)
+    config = load_config(args.name, domain=domain)
     if args.action == "show":
         print(config_text(config))
         return 0
     if args.file.exists():
         raise UsageError(f"{args.file} exists", fix="name another file, or remove it first")
     args.file.parent.mkdir(parents=True, exist_ok=True)
-    source = find_config(args.name)
+    source = find_config(args.name, domain)
     if "_base_" in source.read_text():
         args.file.write_text(f"# From {source.stem}, inheritance resolved.\n{config_text(config)}")
     else:
         shutil.copyfile(source, args.file)
-    print(f"written to {args.file}; run it with: densecl pretrain {args.file}")
+    print(f"written to {args.file}; run it with: {domain.program} pretrain {args.file}")
     return 0

@@ -6,6 +6,8 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,53 +16,9 @@ from densecl.errors import UsageError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from densecl.engine.domain import Domain
+
 DEFAULT_CONFIG = "densecl_r18_1xb32-1000s_streets-96px"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Config, data, budget, resume."""
-    parser.add_argument(
-        "config",
-        nargs="?",
-        default=DEFAULT_CONFIG,
-        help="a config file, or a name of `densecl configs list` (default: %(default)s)",
-    )
-    add_data_arguments(parser)
-    parser.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const=True,
-        metavar="CHECKPOINT",
-        help="go on from the newest checkpoint of the work dir, or from the one named; "
-        "auto: start where there is none",
-    )
-    parser.add_argument("--max-steps", type=int, help="optimiser steps")
-    parser.add_argument(
-        "--max-minutes", type=float, help="stop, with a checkpoint, after this long"
-    )
-    parser.add_argument("--seed", type=int)
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `pretrain` and `validate` share."""
-    parser.add_argument(
-        "--data",
-        type=Path,
-        help="your own pictures: a folder (searched recursively) or a text file of names",
-    )
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="skip unreadable pictures, and count them"
-    )
-    parser.add_argument("--batch-size", type=int, help="pictures per micro-batch and process")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override any field of the config, e.g. optim.lr=0.1",
-    )
 
 
 def data_config(path: Path, skip_unreadable: bool) -> dict[str, Any]:
@@ -80,7 +38,94 @@ def data_config(path: Path, skip_unreadable: bool) -> dict[str, Any]:
     )
 
 
-def read_config(args: argparse.Namespace) -> Config:
+def _images() -> Domain:
+    from densecl.engine.domain import IMAGES
+
+    return IMAGES
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a command trains on, and how it speaks of it.
+
+    Attributes:
+        program: the command.
+        samples: what the user calls his samples.
+        default_config: what is run where none is named.
+        data_help: what ``--data`` may be.
+        data_config: ``(path, skip unreadable) -> data section``.
+        domain: its domain; asked for late, so that `--help` imports no torch.
+        next_steps: what to type after a run, with a place for the ``{checkpoint}``.
+    """
+
+    program: str
+    samples: str
+    default_config: str
+    data_help: str
+    data_config: Callable[[Path, bool], dict[str, Any]]
+    domain: Callable[[], Domain]
+    next_steps: tuple[str, ...]
+
+
+PICTURES = Material(
+    program="densecl",
+    samples="pictures",
+    default_config=DEFAULT_CONFIG,
+    data_help="a folder (searched recursively) or a text file of names",
+    data_config=data_config,
+    domain=_images,
+    next_steps=(
+        "hand over:  densecl export {checkpoint} --to mmseg",
+        "its worth:  densecl transfer --checkpoint {checkpoint}",
+    ),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser, material: Material = PICTURES) -> None:
+    """Config, data, budget, resume."""
+    parser.add_argument(
+        "config",
+        nargs="?",
+        default=material.default_config,
+        help=f"a config file, or a name of `{material.program} configs list` "
+        "(default: %(default)s)",
+    )
+    add_data_arguments(parser, material)
+    parser.add_argument("--work-dir", type=Path, help="default: work_dirs/<config name>")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="CHECKPOINT",
+        help="go on from the newest checkpoint of the work dir, or from the one named; "
+        "auto: start where there is none",
+    )
+    parser.add_argument("--max-steps", type=int, help="optimiser steps")
+    parser.add_argument(
+        "--max-minutes", type=float, help="stop, with a checkpoint, after this long"
+    )
+    parser.add_argument("--seed", type=int)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, material: Material = PICTURES) -> None:
+    """What `pretrain` and `validate` share."""
+    samples = material.samples
+    parser.add_argument("--data", type=Path, help=f"your own {samples}: {material.data_help}")
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help=f"skip unreadable {samples}, and count them"
+    )
+    parser.add_argument("--batch-size", type=int, help=f"{samples} per micro-batch and process")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override any field of the config, e.g. optim.lr=0.1",
+    )
+
+
+def read_config(args: argparse.Namespace, material: Material = PICTURES) -> Config:
     """The config with everything that the command line changes in it."""
     from densecl.engine.config import load_config, parse_overrides
 
@@ -90,21 +135,22 @@ def read_config(args: argparse.Namespace) -> Config:
     if getattr(args, "seed", None) is not None:
         changes["seed"] = args.seed
     if args.data is not None:
-        changes["data"] = {"_delete_": True, **data_config(args.data, args.skip_unreadable)}
+        own = material.data_config(args.data, args.skip_unreadable)
+        changes["data"] = {"_delete_": True, **own}
     elif args.skip_unreadable:
         changes["data.on_error"] = "skip"
-    return load_config(args.config, changes)
+    return load_config(args.config, changes, domain=material.domain())
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, material: Material = PICTURES) -> int:
     """Pretrain; 0 also where a limit stopped the run, since nothing is lost."""
     from densecl.engine.processes import several_processes
 
-    with several_processes():
-        return _run_here(args)
+    with several_processes(material.program):
+        return _run_here(args, material)
 
 
-def _run_here(args: argparse.Namespace) -> int:
+def _run_here(args: argparse.Namespace, material: Material) -> int:
     """What each process does; rank 0 speaks for all."""
     from densecl.cli import message_of
     from densecl.distributed import rank
@@ -114,13 +160,14 @@ def _run_here(args: argparse.Namespace) -> int:
 
     try:
         with together():
-            config = read_config(args)
+            config = read_config(args, material)
         result = pretrain(
             config,
             work_dir=args.work_dir,
             resume=args.resume or False,
             max_steps=args.max_steps,
             max_minutes=args.max_minutes,
+            domain=material.domain(),
         )
     except (NonFiniteLossError, OtherRankError) as error:
         return _fail(str(error), 1)
@@ -128,11 +175,9 @@ def _run_here(args: argparse.Namespace) -> int:
         return _fail(message_of(error), 2)
     if rank() == 0 and result.reason == "finished":
         checkpoint = shlex.quote(str(result.checkpoint))
-        print(
-            f"weights: {result.checkpoint}\n"
-            f"hand over:  densecl export {checkpoint} --to mmseg\n"
-            f"its worth:  densecl transfer --checkpoint {checkpoint}"
-        )
+        print(f"weights: {result.checkpoint}")
+        for step in material.next_steps:
+            print(step.format(checkpoint=checkpoint))
     return 130 if result.reason == "interrupted" else 0
 
 

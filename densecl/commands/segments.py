@@ -5,18 +5,41 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densecl.errors import UsageError
 
 if TYPE_CHECKING:
-    from densecl.regions import BuildReport, SegmentStore
-    from densecl.regions.image import ImageSegmentation
+    from mmengine.registry import Registry
 
-METHODS = {"slic": "Slic", "felzenszwalb": "Felzenszwalb"}
+    from densecl.regions import BuildReport, SegmentStore
+    from densecl.regions.build import Source
+
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a command cuts into regions, and how it speaks of it.
+
+    Attributes:
+        kind: "image" or "cloud".
+        one: what the user calls an input; several have an "s" more.
+        methods: name on the command line -> registered type; the first is the default.
+        registry: where types are looked up; asked for late, so that `--help` imports little.
+        source: inputs of a data set, for ``densecl.regions.build``.
+        read_data: the data set of the arguments, and the ``WithSegments`` of a config around it.
+    """
+
+    kind: str
+    one: str
+    methods: Mapping[str, str]
+    registry: Callable[[], Registry]
+    source: Callable[[Any], Source]
+    read_data: Callable[[argparse.Namespace], tuple[Any, dict[str, Any]]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,20 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     build = actions.add_parser("build", help="compute what a store lacks; goes on after a stop")
     _add_data(build)
-    _add_method(build)
-    build.add_argument("--out", type=Path, help="the store; default: work_dirs/segments/<method>")
-    build.add_argument("--workers", type=int, default=_cores(), help="processes (%(default)s)")
-    build.add_argument("--limit", type=int, help="compute at most so many, then stop")
-
-    verify = actions.add_parser("verify", help="read every entry, name the damaged ones")
-    verify.add_argument("store", type=Path)
-    verify.add_argument(
-        "--repair", action="store_true", help="remove damaged entries; `build` computes them again"
-    )
+    add_build_arguments(build, PICTURES)
+    add_verify_arguments(actions)
 
     draw = actions.add_parser("draw", help="draw borders, regions and foreground as a PNG")
     _add_data(draw, default="streets:val")
-    _add_method(draw)
+    add_method_arguments(draw, PICTURES)
     draw.add_argument("--store", type=Path, help="draw what is stored instead of computing it")
     draw.add_argument("--count", type=int, default=4, help="pictures, evenly spread (%(default)s)")
     draw.add_argument("--height", type=int, default=240, help="of each picture, in pixels")
@@ -67,15 +82,35 @@ def _add_data(parser: argparse.ArgumentParser, default: str | None = None) -> No
     parser.add_argument("--skip-unreadable", action="store_true", help="leave out unreadable files")
 
 
-def _add_method(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--method", choices=sorted(METHODS), help="default: slic")
+def add_build_arguments(parser: argparse.ArgumentParser, inputs: Inputs) -> None:
+    """Where to build what, and how fast; the data are added before."""
+    add_method_arguments(parser, inputs)
+    parser.add_argument("--out", type=Path, help="the store; default: work_dirs/segments/<method>")
+    parser.add_argument("--workers", type=int, default=_cores(), help="processes (%(default)s)")
+    parser.add_argument("--limit", type=int, help="compute at most so many, then stop")
+
+
+def add_verify_arguments(actions: Any) -> None:
+    """The action `verify`."""
+    verify = actions.add_parser("verify", help="read every entry, name the damaged ones")
+    verify.add_argument("store", type=Path)
+    verify.add_argument(
+        "--repair", action="store_true", help="remove damaged entries; `build` computes them again"
+    )
+
+
+def add_method_arguments(parser: argparse.ArgumentParser, inputs: Inputs) -> None:
+    """A segmentation and its settings."""
+    default = next(iter(inputs.methods))
+    parser.add_argument("--method", choices=sorted(inputs.methods), help=f"default: {default}")
     parser.add_argument(
         "--set",
         nargs="+",
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="settings of the method, e.g. segments=150 or foreground=True",
+        help="settings of the method, e.g. "
+        + ("segments=150 or foreground=True" if inputs.kind == "image" else "eps=0.3"),
     )
 
 
@@ -89,24 +124,25 @@ def run(args: argparse.Namespace) -> int:
     return {"build": build, "verify": verify, "draw": draw, "score": score}[args.action](args)
 
 
-def build(args: argparse.Namespace) -> int:
-    """Fill a store; 1 if a picture could not be read."""
+def build(args: argparse.Namespace, inputs: Inputs | None = None) -> int:
+    """Fill a store; 1 if an input could not be read."""
     from densecl import regions
 
-    dataset, wanted = read_data(args)
-    method = read_method(args, wanted.get("method"))
+    inputs = inputs or PICTURES
+    dataset, wanted = inputs.read_data(args)
+    method = read_method(args, wanted.get("method"), inputs)
     name = type(method).__name__.lower()
     out = args.out or wanted.get("store") or Path("work_dirs") / "segments" / name
-    store = regions.SegmentStore.create(out, kind="image", method=method.describe())
+    store = regions.SegmentStore.create(out, kind=inputs.kind, method=method.describe())
     report = regions.build(
-        store, regions.Pictures(dataset), method, workers=args.workers, limit=args.limit
+        store, inputs.source(dataset), method, workers=args.workers, limit=args.limit
     )
-    _tell(report, store)
+    _tell(report, store, inputs.one)
     return int(bool(report.unreadable))
 
 
-def _tell(report: BuildReport, store: SegmentStore) -> None:
-    mean = f", {report.regions / report.computed:.0f} regions a picture" if report.computed else ""
+def _tell(report: BuildReport, store: SegmentStore, one: str) -> None:
+    mean = f", {report.regions / report.computed:.0f} regions a {one}" if report.computed else ""
     print(f"{report.computed} computed{mean}; {report.present} were there already")
     if report.replaced:
         shown = ", ".join(report.replaced[:SHOWN])
@@ -120,7 +156,8 @@ def _tell(report: BuildReport, store: SegmentStore) -> None:
         print(f"{report.remaining} not looked at yet: the same command goes on")
     else:
         print(
-            f"segments in {folder}; look at them: densecl segments draw ... --store {folder}\n"
+            f"segments in {folder}; "
+            f"look at them: {store.program} segments draw ... --store {folder}\n"
             f'train on them: data = dict(type="WithSegments", dataset=dict(...), '
             f"store={str(store.folder)!r})"
         )
@@ -142,7 +179,9 @@ def verify(args: argparse.Namespace) -> int:
     if found.damaged and args.repair:
         print(f"{len(found.damaged)} removed; compute them again: {store.build_command()}")
     elif found.damaged:
-        print(f"{len(found.damaged)} damaged: densecl segments verify {args.store} --repair")
+        print(
+            f"{len(found.damaged)} damaged: {store.program} segments verify {args.store} --repair"
+        )
         return 1
     else:
         print(f"{args.store} is whole")
@@ -170,7 +209,7 @@ def draw(args: argparse.Namespace) -> int:
         name = str(store.method["type"]).lower()
         found = [store.get(key, digest(image)) for key, image in read]
     else:
-        method = read_method(args, wanted.get("method"))
+        method = read_method(args, wanted.get("method"), PICTURES)
         name = type(method).__name__.lower()
         found = [method(image) for image in images]
     out = args.out or Path("work_dirs") / "segments" / f"{name}.png"
@@ -256,9 +295,7 @@ def read_data(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     return build_dataset(config), wanted
 
 
-def read_method(
-    args: argparse.Namespace, wanted: dict[str, Any] | None = None
-) -> ImageSegmentation:
+def read_method(args: argparse.Namespace, wanted: Mapping[str, Any] | None, inputs: Inputs) -> Any:
     """The segmentation that the command line names, or else the config.
 
     Raises:
@@ -266,16 +303,37 @@ def read_method(
     """
     from densecl.engine.config import parse_overrides
     from densecl.engine.names import registered, unknown_name
-    from densecl.registry import REGIONS
 
     settings = dict(wanted or {})
-    kind = settings.pop("type", METHODS["slic"])
-    if args.method is not None and METHODS[args.method] != kind:
-        kind, settings = METHODS[args.method], {}
+    kind = settings.pop("type", next(iter(inputs.methods.values())))
+    if args.method is not None and inputs.methods[args.method] != kind:
+        kind, settings = inputs.methods[args.method], {}
     settings |= parse_overrides(args.set)
-    cls = registered(REGIONS, kind, "method.type")
+    cls = registered(inputs.registry(), kind, "method.type")
     known = [field.name for field in fields(cls)]
     for name in settings:
         if name not in known:
             raise unknown_name(f"--set {name}", name, known)
     return cls(**settings)
+
+
+def _registry() -> Registry:
+    from densecl.registry import REGIONS
+
+    return REGIONS
+
+
+def _frames(dataset: Any) -> Source:
+    from densecl.regions import Pictures
+
+    return Pictures(dataset)
+
+
+PICTURES = Inputs(
+    kind="image",
+    one="picture",
+    methods={"slic": "Slic", "felzenszwalb": "Felzenszwalb"},
+    registry=_registry,
+    source=_frames,
+    read_data=read_data,
+)

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densecl.errors import UsageError
 
 if TYPE_CHECKING:
+    from densecl.transfer.kind import Kind
     from densecl.transfer.protocol_file import ProtocolFile
 
-DEFAULT_PROTOCOL = "upernet_streets-5pct"
+
+@dataclass(frozen=True)
+class Bench:
+    """What the command measures on, and how it speaks of it.
+
+    Attributes:
+        program: the command.
+        default_protocol: what is run where none is named.
+        controls: the kind's, for `--help`.
+        kind: of data; asked for late, so that `--help` imports no torch.
+    """
+
+    program: str
+    default_protocol: str
+    controls: tuple[str, ...]
+    kind: Callable[[], Kind]
+
+
+def _pictures() -> Kind:
+    from densecl.transfer.of_images import PICTURES
+
+    return PICTURES
+
+
 CONTROLS = ("scratch-long", "batchnorm", "permuted")
+BENCH = Bench("densecl", "upernet_streets-5pct", CONTROLS, _pictures)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, bench: Bench = BENCH) -> None:
     """Protocol, checkpoints, controls, where to write."""
     parser.add_argument(
-        "protocol", nargs="?", default=DEFAULT_PROTOCOL, help="a protocol file or a shipped name"
+        "protocol",
+        nargs="?",
+        default=bench.default_protocol,
+        help="a protocol file or a shipped name (default: %(default)s)",
     )
     parser.add_argument(
         "--checkpoint",
@@ -33,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--controls",
         nargs="*",
-        choices=CONTROLS,
-        default=list(CONTROLS),
+        choices=bench.controls,
+        default=list(bench.controls),
         help="control rows, made from the first checkpoint (default: all; none: --controls)",
     )
     parser.add_argument("--fraction", type=float, action="append", help="label fraction(s)")
@@ -47,24 +76,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, bench: Bench = BENCH) -> int:
     """One table for each label fraction."""
     from densecl.transfer.protocol_file import read_protocol
     from densecl.transfer.tables import transfer_tables
 
-    protocol = read_protocol(args.protocol, args.cfg_options, args.data_root)
+    kind = bench.kind()
+    protocol = read_protocol(args.protocol, args.cfg_options, args.data_root, kind=kind)
     checkpoints = parse_checkpoints(args.checkpoint, protocol)
     if not checkpoints:
         raise UsageError(
             "no --checkpoint",
             needed="at least one row to compare with scratch",
-            fix="densecl transfer --checkpoint densecl=work_dirs/<run>/last.pth",
+            fix=f"{bench.program} transfer --checkpoint NAME=work_dirs/<run>/last.pth",
         )
     out = args.out or Path("work_dirs") / "transfer" / protocol.name
     tables = transfer_tables(
         protocol,
         checkpoints,
         out,
+        kind=kind,
         controls=args.controls,
         fractions=tuple(args.fraction or protocol.fractions),
         test=not args.no_test,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 from torch.utils.data import DataLoader, Dataset
@@ -76,6 +76,7 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
     prefetch_factor: int = 2,
+    collate: Callable[[Sequence], Any] | None = None,
 ) -> DataLoader[list[View]]:
     """An endless loader of ``list[ViewBatch]``; the stream does not depend on ``num_workers``.
 
@@ -90,6 +91,7 @@ def build_loader(
         start_batch: batches already consumed.
         rank, world_size: this process's share of each epoch.
         prefetch_factor: batches each worker prepares ahead.
+        collate: makes a batch of B lists of views; None = ``collate_views``.
 
     Raises:
         UsageError: a batch is larger than the data set.
@@ -106,7 +108,7 @@ def build_loader(
         ViewDataset(dataset, generator),
         batch_sampler=sampler,
         num_workers=num_workers,
-        collate_fn=collate_views,
+        collate_fn=collate or collate_views,
         worker_init_fn=_single_threaded,
         persistent_workers=num_workers > 0,
         prefetch_factor=prefetch_factor if num_workers > 0 else None,

@@ -15,16 +15,16 @@ from densecl.distributed import rank, world_size
 from densecl.engine.check import check_num_views, check_warmup, registered_class, step_batch
 from densecl.engine.config import plain_config
 from densecl.engine.device import pick_device
-from densecl.engine.model import InputNorm, PretrainModel
-from densecl.engine.names import accepted_arguments, registered
+from densecl.engine.domain import IMAGES, Domain
+from densecl.engine.model import PretrainModel
+from densecl.engine.names import accepted_arguments, arguments_of, registered
 from densecl.engine.optim import build_optimizer, scaled_lr
 from densecl.engine.processes import in_turn, together
 from densecl.engine.rng import seed_everything
-from densecl.engine.schedule import LearningRate
+from densecl.engine.schedule import LearningRate, build_schedule
 from densecl.errors import UsageError
 from densecl.methods.base import Method
 from densecl.models.cross_process_norm import convert_cross_process_batchnorm
-from densecl.registry import DATASETS, METHODS
 
 
 @dataclass
@@ -33,8 +33,9 @@ class Parts:
 
     Attributes:
         config: the effective config, in builtins.
+        domain: what kind of data it trains on.
         dataset: the unlabelled data.
-        loader: endless batches, each V view batches.
+        loader: endless batches.
         model: on its device.
         optimizer: over the model.
         schedule: learning rate of each step.
@@ -43,6 +44,7 @@ class Parts:
     """
 
     config: dict[str, Any]
+    domain: Domain
     dataset: Any
     loader: DataLoader
     model: PretrainModel
@@ -62,17 +64,17 @@ class Parts:
         return str(self.dataset.fingerprint())
 
 
-def build_data(config: Config) -> Any:
+def build_data(config: Config, domain: Domain = IMAGES) -> Any:
     """The data set of the ``data`` section."""
-    cls = registered_class(DATASETS, config, "data")
-    return cls(**_arguments(config["data"]))
+    cls = registered_class(domain.datasets, config, "data")
+    return cls(**arguments_of(plain_config(config["data"])))
 
 
-def build_labelled(config: Config, name: str) -> Any:
+def build_labelled(config: Config, name: str, domain: Domain = IMAGES) -> Any:
     """A labelled data set of the ``probe`` section: ``data`` or ``val``."""
     section = config["probe"][name]
-    cls = registered(DATASETS, section["type"], f"probe.{name}.type")
-    return cls(**_arguments(section))
+    cls = registered(domain.datasets, section["type"], f"probe.{name}.type")
+    return cls(**arguments_of(plain_config(section)))
 
 
 def steps_of(config: Config, num_samples: int, processes: int = 1) -> int:
@@ -109,14 +111,14 @@ def steps_of(config: Config, num_samples: int, processes: int = 1) -> int:
     return steps
 
 
-def build_method(config: Config, max_steps: int) -> Method:
+def build_method(config: Config, max_steps: int, domain: Domain = IMAGES) -> Method:
     """The method of the ``method`` section, on the CPU.
 
     An argument named ``max_steps`` that the config leaves out is the length of the run, so that
     momentum schedules end with it.
     """
-    cls = registered_class(METHODS, config, "method")
-    arguments = _arguments(config["method"])
+    cls = registered_class(domain.methods, config, "method")
+    arguments = arguments_of(plain_config(config["method"]))
     if config["train"]["grad_checkpoint"] and isinstance(arguments.get("backbone"), dict):
         arguments["backbone"] = {**arguments["backbone"], "grad_checkpoint": True}
     if "max_steps" in (accepted_arguments(cls) or ()):
@@ -128,72 +130,49 @@ def build_method(config: Config, max_steps: int) -> Method:
     return method
 
 
-def build_parts(config: Config, *, start_step: int = 0) -> Parts:
+def build_parts(config: Config, *, domain: Domain = IMAGES, start_step: int = 0) -> Parts:
     """Build data, model, optimiser and loader; seeds every generator first.
 
     Of several processes each gets the same weights and its share of the batches.
 
     Args:
         config: from ``load_config``.
+        domain: what it trains on.
         start_step: optimiser steps already finished; the loader continues after them.
 
     Raises:
         UsageError: from the data set, the method or a contradiction that needs the data's size.
     """
-    from densecl.data.views import build_loader
-    from densecl.views.generator import ViewGenerator
-
     seed, train, optim = config["seed"], config["train"], config["optim"]
     with together():
         device = pick_device(train["device"])
-    dataset = in_turn(lambda: build_data(config))
+    dataset = in_turn(lambda: build_data(config, domain))
+    plain = plain_config(config)
     with together():
         max_steps = steps_of(config, len(dataset), world_size())
-        generator = ViewGenerator(**_arguments(config["views"]), seed=seed)
-        loader = build_loader(
+        loader = domain.build_loader(
             dataset,
-            generator,
-            config["loader"]["batch_size"],
-            config["loader"]["num_workers"],
-            seed,
-            start_step * train["accumulate"],
+            domain.build_views(plain),
+            plain,
+            start_batch=start_step * train["accumulate"],
             rank=rank(),
             world_size=world_size(),
         )
         seed_everything(seed)
-        model = _build_model(config, max_steps).to(device)
+        model = domain.build_model(build_method(config, max_steps, domain), plain).to(device)
     batch, schedule = step_batch(config, world_size()), config["schedule"]
     peak = scaled_lr(optim["lr"], batch, optim["base_batch"], optim["scaling"])
     return Parts(
-        config=plain_config(config),
+        config=plain,
+        domain=domain,
         dataset=dataset,
         loader=loader,
         model=model,
         optimizer=build_optimizer(model, optim, peak),
-        schedule=LearningRate(
-            peak, max_steps, schedule["warmup_steps"], schedule["type"], schedule["min_lr"]
-        ),
+        schedule=build_schedule(schedule, peak, max_steps),
         max_steps=max_steps,
         device=device,
     )
-
-
-def _build_model(config: Config, max_steps: int) -> PretrainModel:
-    channels_last = config["train"]["channels_last"]
-    section = config["input"]
-    norm = InputNorm(
-        section["mean"],
-        section["std"],
-        channel_order=section["channel_order"],
-        channels_last=channels_last,
-    )
-    return PretrainModel(build_method(config, max_steps), norm, channels_last=channels_last)
-
-
-def _arguments(section: Any) -> dict[str, Any]:
-    arguments = plain_config(section)
-    arguments.pop("type", None)
-    return arguments
 
 
 def backbone_prefix(method: nn.Module, backbone: nn.Module) -> str:

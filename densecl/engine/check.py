@@ -6,18 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from densecl.distributed import world_size
-from densecl.engine.names import accepted_arguments, registered, unknown_name
+from densecl.engine.domain import IMAGES, Domain
+from densecl.engine.names import check_arguments, registered, unknown_name
 from densecl.engine.optim import scaled_lr
-from densecl.engine.schema import FREE, OPTIM_COMMON, OPTIM_TYPES, SECTIONS, TOP, Field
+from densecl.engine.schema import FREE, OPTIM_COMMON, OPTIM_TYPES, TOP, Field
 from densecl.errors import UsageError
-from densecl.registry import BACKBONES, DATASETS, METHODS
 
 
-def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+def complete(config: Mapping[str, Any], domain: Domain = IMAGES) -> dict[str, Any]:
     """Check a config and fill in every default.
 
     Args:
         config: plain builtins, the sections of a config file.
+        domain: what the run trains on.
 
     Returns:
         The effective config. Completing it again changes nothing.
@@ -25,17 +26,17 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: naming the field by its path.
     """
-    known = [*FREE, *SECTIONS, "optim", *TOP]
+    known = [*FREE, *domain.sections, "optim", *TOP]
     for name in config:
         if name not in known:
             raise unknown_name(name, name, known)
     full: dict[str, Any] = {name: _free(config, name) for name in FREE}
-    for name, fields in SECTIONS.items():
+    for name, fields in domain.sections.items():
         full[name] = _section(name, config.get(name, {}), fields)
     full["optim"] = _optim(config.get("optim", {}))
     full.update(_section("", {k: config[k] for k in TOP if k in config}, TOP))
-    _check_classes(full)
-    _check_contradictions(full)
+    _check_classes(full, domain)
+    _check_contradictions(full, domain)
     return full
 
 
@@ -57,7 +58,12 @@ def _section(name: str, given: Any, fields: Mapping[str, Field]) -> dict[str, An
             raise unknown_name(f"{prefix}{key}", key, fields)
         if not fields[key].test(value):
             raise UsageError(f"{prefix}{key} = {value!r}", needed=fields[key].needed)
-    return {key: given.get(key, field.default) for key, field in fields.items()}
+    filled = {key: given.get(key, field.default) for key, field in fields.items()}
+    return {
+        key: value
+        for key, value in filled.items()
+        if not (fields[key].quiet and value == fields[key].default)
+    }
 
 
 def _optim(given: Any) -> dict[str, Any]:
@@ -76,24 +82,16 @@ def _optim(given: Any) -> dict[str, Any]:
     return _section("optim", given, {**OPTIM_COMMON, **own})
 
 
-def _check_classes(config: Mapping[str, Any]) -> None:
+def _check_classes(config: Mapping[str, Any], domain: Domain) -> None:
     """Types are registered and their arguments exist."""
-    from densecl.views.generator import ViewGenerator
-
-    _check_arguments("method", config["method"], registered_class(METHODS, config, "method"))
-    _check_arguments("data", config["data"], registered_class(DATASETS, config, "data"))
-    backbone = config["method"].get("backbone")
-    if isinstance(backbone, Mapping) and not str(backbone.get("type", "")).startswith("mmseg."):
-        cls = registered(BACKBONES, backbone.get("type"), "method.backbone.type")
-        _check_arguments("method.backbone", backbone, cls)
-    if "seed" in config["views"]:
-        raise UsageError("views.seed is given", fix="set the top-level seed")
-    ViewGenerator(**config["views"])
-    for name in ("data", "val"):
+    for name, registry in (("method", domain.methods), ("data", domain.datasets)):
+        check_arguments(name, config[name], registered_class(registry, config, name))
+    domain.check(config)
+    for name in ("data", "val") if "probe" in config else ():
         labelled = config["probe"][name]
         if labelled is not None:
-            cls = registered(DATASETS, labelled["type"], f"probe.{name}.type")
-            _check_arguments(f"probe.{name}", labelled, cls)
+            cls = registered(domain.datasets, labelled["type"], f"probe.{name}.type")
+            check_arguments(f"probe.{name}", labelled, cls)
 
 
 def registered_class(registry: Any, config: Mapping[str, Any], section: str) -> type:
@@ -101,16 +99,7 @@ def registered_class(registry: Any, config: Mapping[str, Any], section: str) -> 
     return registered(registry, config[section].get("type"), f"{section}.type")
 
 
-def _check_arguments(path: str, section: Mapping[str, Any], cls: type) -> None:
-    accepted = accepted_arguments(cls)
-    if accepted is None:
-        return
-    for key in section:
-        if key != "type" and key not in accepted:
-            raise unknown_name(f"{path}.{key}", key, accepted)
-
-
-def _check_contradictions(config: Mapping[str, Any]) -> None:
+def _check_contradictions(config: Mapping[str, Any], domain: Domain) -> None:
     schedule, optim = config["schedule"], config["optim"]
     steps, epochs = schedule["max_steps"], schedule["max_epochs"]
     if (steps is None) == (epochs is None):
@@ -121,6 +110,12 @@ def _check_contradictions(config: Mapping[str, Any]) -> None:
         )
     if steps is not None:
         check_warmup(schedule["warmup_steps"], steps)
+    for name in ("decay", "decay_every") if schedule["type"] != "exponential" else ():
+        if name in schedule:
+            raise UsageError(
+                f"schedule.{name} = {schedule[name]} with schedule.type = {schedule['type']!r}",
+                needed="schedule.type = 'exponential'",
+            )
     batch = step_batch(config, world_size())
     peak = scaled_lr(optim["lr"], batch, optim["base_batch"], optim["scaling"])
     if schedule["min_lr"] > peak:
@@ -128,14 +123,14 @@ def _check_contradictions(config: Mapping[str, Any]) -> None:
             f"schedule.min_lr = {schedule['min_lr']}",
             needed=f"at most the peak learning rate, {peak:g} after scaling to the batch",
         )
-    probe = config["probe"]
-    if probe["every"] and (probe["data"] is None or probe["val"] is None):
+    probe = config.get("probe")
+    if probe and probe["every"] and (probe["data"] is None or probe["val"] is None):
         raise UsageError(
             f"probe.every = {probe['every']} without probe.data or probe.val",
             needed="two labelled data sets",
             fix="give both, or set probe.every=0",
         )
-    cls = registered_class(METHODS, config, "method")
+    cls = registered_class(domain.methods, config, "method")
     check_num_views(getattr(cls, "num_views", 2), config)
     for path, splits in _splits("method", config["method"]):
         if config["loader"]["batch_size"] % splits:

@@ -13,7 +13,8 @@ A file holds tensors and builtins only and loads with ``torch.load(weights_only=
     sampler   {"batches": micro-batches consumed, ...}
     meta      method, branch, backbone_prefix, backbone (its config), channel_order, mean, std,
               code_version, data_hash, torch_version, world_size (absent = 1);
-              branch_prefixes where the method names them
+              branch_prefixes where the method names them; of points voxels (size, kind, range,
+              features, ...), and None for what describes pictures
     config    text of the effective config
 """
 

@@ -13,28 +13,32 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from densecl.engine.check import complete
+from densecl.engine.domain import IMAGES, Domain
 from densecl.errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOTS = (PACKAGE.parent / "configs", PACKAGE / "configs")
 """Where shipped configs lie: in a checkout, in an installed wheel."""
+APART = ("pointcl",)
+"""Folders of configs that another command lists."""
 
 
-def list_configs() -> list[str]:
+def list_configs(domain: Domain = IMAGES) -> list[str]:
     """Names of the shipped configs, sorted; files under ``_base_`` are parts, not configs."""
-    return sorted(_shipped())
+    return sorted(_shipped(domain))
 
 
-def _shipped() -> dict[str, Path]:
+def _shipped(domain: Domain) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for root in ROOTS:
+    for root in (root / domain.configs for root in ROOTS):
         for path in sorted(root.rglob("*.py")) if root.is_dir() else ():
-            if not any(part.startswith("_") for part in path.relative_to(root).parts):
+            parts = path.relative_to(root).parts
+            if parts[0] not in APART and not any(part.startswith("_") for part in parts):
                 found.setdefault(path.stem, path)
     return found
 
 
-def find_config(name: str | os.PathLike[str]) -> Path:
+def find_config(name: str | os.PathLike[str], domain: Domain = IMAGES) -> Path:
     """The file of a config, given as a path or as the name of a shipped one.
 
     Raises:
@@ -43,21 +47,24 @@ def find_config(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = _shipped()
+    shipped = _shipped(domain)
     stem = path.name.removesuffix(".py")
     if stem in shipped and len(path.parts) == 1:
         return shipped[stem]
     close = get_close_matches(stem, shipped, n=1, cutoff=0.4)
+    listing = f"list them with: {domain.program} configs list"
     raise UsageError(
         f"no config {str(name)!r}",
         needed="the path of a config file, or the name of a shipped one",
-        fix=f"did you mean {close[0]!r}?" if close else "list them with: densecl configs list",
+        fix=f"did you mean {close[0]!r}?" if close else listing,
     )
 
 
 def load_config(
     source: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Mapping[str, Any] | Sequence[str] = (),
+    *,
+    domain: Domain = IMAGES,
 ) -> Config:
     """Read a config, apply overrides, fill in defaults and check all of it.
 
@@ -65,6 +72,7 @@ def load_config(
         source: path or name (see ``find_config``), or the sections themselves.
         overrides: ``{"optim.lr": 0.1}``, or ``["optim.lr=0.1", "views.size=[64,96]"]`` in the
             syntax of mmengine's ``--cfg-options``.
+        domain: what the run trains on.
 
     Returns:
         The effective config; ``filename`` names the file it came from, if any.
@@ -72,22 +80,22 @@ def load_config(
     Raises:
         UsageError: unknown file, field or class; a bad value; a contradiction.
     """
-    config = _read(source)
+    config = _read(source, domain)
     changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
     try:
         config.merge_from_dict(dict(changes))
     except (TypeError, KeyError, IndexError, AssertionError) as error:
         raise UsageError(f"cannot apply the overrides {dict(changes)}: {error}") from error
     sections = _plain({k: v for k, v in config.items() if not k.startswith("_")}, "")
-    return Config(complete(sections), filename=config.filename)
+    return Config(complete(sections, domain), filename=config.filename)
 
 
-def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
+def _read(source: str | os.PathLike[str] | Mapping[str, Any], domain: Domain) -> Config:
     if isinstance(source, Config):
         return Config(source.to_dict(), filename=source.filename)
     if isinstance(source, Mapping):
         return Config(dict(source))
-    path = find_config(source)
+    path = find_config(source, domain)
     try:
         return Config.fromfile(str(path), lazy_import=False)
     except (SyntaxError, NameError, KeyError, TypeError, OSError, ImportError) as error:

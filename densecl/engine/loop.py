@@ -32,7 +32,7 @@ class StepLoop(BaseLoop):
 
     Args:
         runner: holds the parts, the stop request and the hooks.
-        dataloader: endless, yields V view batches.
+        dataloader: endless, yields batches.
         max_steps: length of the schedule.
         accumulate: micro-batches per step.
     """
@@ -110,7 +110,8 @@ class StepLoop(BaseLoop):
             grad_clip=train["grad_clip"],
             average=self._average,
         )
-        report.scalars["images_per_second"] = report.images / (time.perf_counter() - started)
+        rate = report.samples / (time.perf_counter() - started)
+        report.scalars[f"{report.sample}s_per_second"] = rate
         self.report = report
         runner.call_hook(
             "after_train_iter", batch_idx=self._iter, data_batch=data, outputs=report.scalars

@@ -1,9 +1,10 @@
-"""The module that is trained: input normalisation in front of a method."""
+"""The module that is trained: a method behind what makes its batches ready."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,16 +48,52 @@ class InputNorm(nn.Module):
 
 
 class PretrainModel(nn.Module):
-    """A method behind its input normalisation."""
+    """A method behind what makes the loader's batches ready for it.
 
-    def __init__(self, method: Method, norm: InputNorm, *, channels_last: bool = True) -> None:
+    Attributes:
+        sample: what one sample of a batch is called, for logs.
+    """
+
+    sample = "sample"
+
+    def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
+
+    @property
+    def device(self) -> torch.device:
+        """Where the method computes."""
+        return next(self.method.parameters()).device
+
+    def batch_size(self, batch: Any) -> int:
+        """Samples of a batch."""
+        raise NotImplementedError
+
+    def prepare(self, batch: Any) -> Any:
+        """The batch as the method takes it, on the model's device."""
+        raise NotImplementedError
+
+    def forward(self, batch: Any) -> MethodOutput:
+        """Losses of a batch as it comes from the loader."""
+        return self.method(self.prepare(batch))
+
+
+class ImageModel(PretrainModel):
+    """Pictures: normalised on the model's device."""
+
+    sample = "image"
+
+    def __init__(self, method: Method, norm: InputNorm, *, channels_last: bool = True) -> None:
+        super().__init__(method)
         self.norm = norm
         if channels_last:
             self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, views: Sequence[ViewBatch]) -> MethodOutput:
-        """Losses of V raw view batches; everything is moved to the model's device first."""
-        moved = [view.to(self.norm.mean.device) for view in views]
-        return self.method([replace(v, image=self.norm(v.image)) for v in moved])
+    def batch_size(self, batch: Sequence[ViewBatch]) -> int:
+        """Images behind V view batches."""
+        return len(batch[0])
+
+    def prepare(self, batch: Sequence[ViewBatch]) -> list[ViewBatch]:
+        """V view batches with normalised images."""
+        moved = [view.to(self.norm.mean.device) for view in batch]
+        return [replace(v, image=self.norm(v.image)) for v in moved]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 from mmengine.registry import Registry
 
@@ -56,3 +57,22 @@ def registered(registry: Registry, name: object, path: str) -> type:
     if cls is None:
         raise unknown_name(f"{path} = {name!r}", name, registry.module_dict)
     return cls
+
+
+def check_arguments(path: str, section: Mapping[str, Any], cls: type) -> None:
+    """Refuse a field that the class of a section does not take.
+
+    Raises:
+        UsageError: naming the nearest argument.
+    """
+    accepted = accepted_arguments(cls)
+    if accepted is None:
+        return
+    for key in section:
+        if key != "type" and key not in accepted:
+            raise unknown_name(f"{path}.{key}", key, accepted)
+
+
+def arguments_of(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a section without its ``type``."""
+    return {name: value for name, value in section.items() if name != "type"}

@@ -71,7 +71,12 @@ def build_optimizer(module: nn.Module, cfg: Mapping[str, Any], lr: float) -> Opt
     if kind == "SGD":
         momentum, nesterov = cfg["momentum"], cfg["nesterov"]
         return torch.optim.SGD(
-            groups, lr=lr, momentum=momentum, weight_decay=decay, nesterov=nesterov
+            groups,
+            lr=lr,
+            momentum=momentum,
+            dampening=cfg.get("dampening", 0.0),
+            weight_decay=decay,
+            nesterov=nesterov,
         )
     if kind == "LARS":
         return LARS(

@@ -19,6 +19,7 @@ from densecl.engine.build import Parts, build_labelled, build_parts
 from densecl.engine.config import default_work_dir, load_config
 from densecl.engine.device import peak_memory, settle, threads
 from densecl.engine.disk import require_space
+from densecl.engine.domain import IMAGES, Domain
 from densecl.engine.hooks.health import measure
 from densecl.engine.hooks.progress import duration
 from densecl.engine.rng import untouched_rng
@@ -31,7 +32,7 @@ class Report:
     """What a rehearsal found.
 
     Attributes:
-        images: samples of the data set.
+        samples: of the data set.
         parameters: trainable ones.
         steps: length of the run in optimiser steps.
         step_seconds: median time of one step, data included.
@@ -43,7 +44,7 @@ class Report:
         scalars: losses, telemetry and health numbers of the last step tried.
     """
 
-    images: int
+    samples: int
     parameters: int
     steps: int
     step_seconds: float
@@ -62,7 +63,7 @@ class Report:
     def __str__(self) -> str:
         mebi = 2**20
         rows = {
-            "data": f"{self.images} samples",
+            "data": f"{self.samples} samples",
             "model": f"{self.parameters / 1e6:.2f} M trainable parameters",
             "run": f"{self.steps} steps of {self.step_seconds:.3g} s on {self.device}, "
             f"about {duration(self.total_seconds)}",
@@ -79,6 +80,7 @@ def validate(
     *,
     work_dir: str | os.PathLike[str] | None = None,
     tries: int = 3,
+    domain: Domain = IMAGES,
 ) -> Report:
     """Build everything a run needs and make a few steps on a state that is thrown away.
 
@@ -88,18 +90,19 @@ def validate(
         config: a config, its path or its name.
         work_dir: where the run would be written; by default the config's.
         tries: steps to make, at least 2: the first, which warms up, is not timed.
+        domain: what the run trains on.
 
     Raises:
         UsageError: anything that ``pretrain`` would have refused.
         NonFiniteLossError: the loss is not finite.
     """
-    config = settle(load_config(config))
+    config = settle(load_config(config, domain=domain))
     folder = Path(work_dir) if work_dir is not None else default_work_dir(config)
     with untouched_rng(), threads(config["train"]["threads"], config["loader"]["num_workers"]):
-        parts = build_parts(config)
-        if config["probe"]["every"]:
+        parts = build_parts(config, domain=domain)
+        if "probe" in config and config["probe"]["every"]:
             for name in ("data", "val"):
-                build_labelled(config, name)[0]
+                build_labelled(config, name, domain)[0]
         describe(parts, parts.data_hash)
         size = expected_bytes(parts)
         existing = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.is_dir())
@@ -107,7 +110,7 @@ def validate(
         require_space(existing, disk, "the checkpoints")
         seconds, report = _rehearse(parts, max(2, tries))
     return Report(
-        images=len(parts.dataset),
+        samples=len(parts.dataset),
         parameters=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
         steps=parts.max_steps,
         step_seconds=seconds,

@@ -34,11 +34,14 @@ class SharedUsageError(UsageError):
 
 
 @contextmanager
-def several_processes() -> Iterator[None]:
+def several_processes(program: str = "densecl") -> Iterator[None]:
     """Join the process group that a launcher such as torchrun describes in the environment.
 
     Without a launcher, and where a group is up already, nothing happens. Tensors of the CPU
     travel by gloo, those of CUDA by nccl.
+
+    Args:
+        program: the command, for the message.
 
     Raises:
         UsageError: the environment names several processes and is incomplete.
@@ -52,7 +55,7 @@ def several_processes() -> Iterator[None]:
         raise UsageError(
             f"started as one of {count} processes (WORLD_SIZE), without {', '.join(missing)}",
             needed="the environment that torchrun sets",
-            fix=f"torchrun --nproc-per-node {count} -m densecl pretrain ...; alone, unset "
+            fix=f"torchrun --nproc-per-node {count} -m {program} pretrain ...; alone, unset "
             "WORLD_SIZE",
         )
     cuda = torch.cuda.is_available()
@@ -112,9 +115,9 @@ def in_turn(work: Callable[[], T]) -> T:
     return done[0]
 
 
-def launcher() -> str:
-    """How to type the command that this process belongs to: ``densecl``, or by torchrun."""
+def launcher(program: str = "densecl") -> str:
+    """How to type the command that this process belongs to: as it is, or by torchrun."""
     if not is_distributed():
-        return "densecl"
+        return program
     count = os.environ.get("LOCAL_WORLD_SIZE", str(dist.get_world_size()))
-    return f"torchrun --nproc-per-node {count} -m densecl"
+    return f"torchrun --nproc-per-node {count} -m {program}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from densecl.distributed import world_size
 from densecl.engine.config import parse_config_text, plain_config
-from densecl.engine.schema import SECTIONS
+from densecl.engine.domain import IMAGES, Domain
 from densecl.errors import UsageError
 
 MATTERS = (
@@ -29,13 +29,19 @@ LOCATIONS = ("root", "cache", "path", "images", "labels", "names", "annotation")
 """Fields of ``data`` that may move; the fingerprint tells whether the data is the same."""
 
 
-def check_same_run(checkpoint: Mapping[str, Any], config: Mapping[str, Any], data: str) -> None:
+def check_same_run(
+    checkpoint: Mapping[str, Any],
+    config: Mapping[str, Any],
+    data: str,
+    domain: Domain = IMAGES,
+) -> None:
     """Refuse to continue a run under a config that would change it.
 
     Args:
         checkpoint: as loaded.
         config: the effective config now.
         data: fingerprint of the data set now.
+        domain: what the run trains on.
 
     Raises:
         UsageError: naming each field that differs, with both values; or the run was one of
@@ -45,8 +51,10 @@ def check_same_run(checkpoint: Mapping[str, Any], config: Mapping[str, Any], dat
     before, now = parse_config_text(checkpoint["config"]), plain_config(config)
     differences = [
         f"{path}: {old!r} in the checkpoint, {new!r} now"
-        for field in MATTERS
-        for path, old, new in _differences(field, _get(before, field), _get(now, field))
+        for field in (*MATTERS, *domain.matters)
+        for path, old, new in _differences(
+            field, _get(before, field, domain), _get(now, field, domain)
+        )
     ]
     old_data = checkpoint["meta"]["data_hash"]
     if not differences and old_data != data:
@@ -75,19 +83,19 @@ def _processes(count: int) -> str:
     return "1 process" if count == 1 else f"{count} processes"
 
 
-def _get(config: Any, path: str) -> Any:
+def _get(config: Any, path: str, domain: Domain) -> Any:
     section, _, field = path.partition(".")
     value = config.get(section)
     if not field:
         return value
     # A checkpoint may be older than the field.
-    return value.get(field, SECTIONS[section][field].default)
+    return value.get(field, domain.sections[section][field].default)
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
-            if path != "data" or key not in LOCATIONS:
+            if path.partition(".")[0] != "data" or key not in LOCATIONS:
                 yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
     elif _listed(old) != _listed(new):
         yield path, old, new

@@ -18,6 +18,7 @@ from densecl.engine.build import build_labelled, build_parts
 from densecl.engine.checkpoint import load_checkpoint, newest_valid
 from densecl.engine.config import config_text, default_work_dir, load_config
 from densecl.engine.device import settle, threads
+from densecl.engine.domain import IMAGES, Domain
 from densecl.engine.hooks.checkpoint import CheckpointHook
 from densecl.engine.hooks.health import HealthHook
 from densecl.engine.hooks.probe import ProbeHook
@@ -59,6 +60,7 @@ def build_runner(
     config: Config,
     work_dir: Path,
     *,
+    domain: Domain = IMAGES,
     snapshot: Mapping[str, Any] | None = None,
     resumed: Path | None = None,
     stop: StopRequest | None = None,
@@ -70,6 +72,7 @@ def build_runner(
     Args:
         config: from ``load_config``.
         work_dir: created if absent.
+        domain: what the run trains on.
         snapshot: content of the checkpoint to continue, or None.
         resumed: the file it came from.
         stop: when to stop early.
@@ -77,17 +80,18 @@ def build_runner(
     Raises:
         UsageError: from a part, or because the checkpoint belongs to another config.
     """
-    parts = build_parts(config, start_step=snapshot["step"] if snapshot else 0)
+    start = snapshot["step"] if snapshot else 0
+    parts = build_parts(config, domain=domain, start_step=start)
     hashes = gather_objects(parts.data_hash)
     with together():
         _check_same_data(hashes)
         if snapshot is not None:
-            check_same_run(snapshot, config, parts.data_hash)
+            check_same_run(snapshot, config, parts.data_hash, domain)
         hooks: list = [
             CheckpointHook(config["checkpoint"]["every"], config["checkpoint"]["keep"], resumed)
         ]
         if rank() == 0:
-            hooks += _reporting_hooks(config)
+            hooks += _reporting_hooks(config, domain)
             # Only now: a run that is refused leaves no trace.
             work_dir.mkdir(parents=True, exist_ok=True)
     progress = ProgressHook() if rank() == 0 else Silence()
@@ -99,21 +103,21 @@ def build_runner(
     return runner
 
 
-def _reporting_hooks(config: Config) -> list:
+def _reporting_hooks(config: Config, domain: Domain) -> list:
     """What looks at a run and writes down what it sees."""
-    log, health, probe = config["log"], config["health"], config["probe"]
+    log, health, probe = config["log"], config["health"], config.get("probe")
     hooks: list = [
         HealthHook(health["every"], health["min_std"], health["min_rank"], health["max_empty"]),
         ScalarsHook(log["every"]),
     ]
     if log["tensorboard"]:
         hooks.append(TensorBoardHook(log["every"]))
-    if probe["every"]:
+    if probe and probe["every"]:
         hooks.append(
             ProbeHook(
                 probe["every"],
-                build_labelled(config, "data"),
-                build_labelled(config, "val"),
+                build_labelled(config, "data", domain),
+                build_labelled(config, "val", domain),
                 images=probe["images"],
                 val_images=probe["val_images"],
                 ridge=probe["ridge"],
@@ -139,6 +143,7 @@ def pretrain(
     resume: bool | str | os.PathLike[str] = False,
     max_steps: int | None = None,
     max_minutes: float | None = None,
+    domain: Domain = IMAGES,
 ) -> RunResult:
     """Pretrain, from the start or from a checkpoint, to the end or to a stop.
 
@@ -153,13 +158,14 @@ def pretrain(
             start; a path = continue that checkpoint.
         max_steps: stop after this step, the schedule being that of the whole run.
         max_minutes: stop at the first step boundary after this time; overrides the config.
+        domain: what it trains on: pictures, or ``pointcl.engine.domain.POINTS``.
 
     Raises:
         UsageError: anything wrong with config, data, work dir or checkpoint.
         NonFiniteLossError: the loss became NaN; earlier checkpoints are kept.
     """
-    with several_processes():
-        return _pretrain(config, work_dir, resume, max_steps, max_minutes)
+    with several_processes(domain.program):
+        return _pretrain(config, work_dir, resume, max_steps, max_minutes, domain)
 
 
 def _pretrain(
@@ -168,16 +174,19 @@ def _pretrain(
     resume: bool | str | os.PathLike[str],
     max_steps: int | None,
     max_minutes: float | None,
+    domain: Domain,
 ) -> RunResult:
     began = time.monotonic()
     with together():
-        config = settle(load_config(config))
+        config = settle(load_config(config, domain=domain))
         folder = Path(work_dir) if work_dir is not None else default_work_dir(config)
     resumed, snapshot = _find_checkpoint(folder, resume)
     limit = config["train"]["max_minutes"] if max_minutes is None else max_minutes
     stop = StopRequest(limit, max_steps)
     with threads(config["train"]["threads"], config["loader"]["num_workers"]), stop.listening():
-        runner = build_runner(config, folder, snapshot=snapshot, resumed=resumed, stop=stop)
+        runner = build_runner(
+            config, folder, domain=domain, snapshot=snapshot, resumed=resumed, stop=stop
+        )
         saver = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
         if rank() == 0:
             write_atomically(folder / CONFIG, lambda p: p.write_text(config_text(config)))
@@ -193,7 +202,7 @@ def _pretrain(
     every = gather_objects(list(getattr(runner.parts.dataset, "skipped", ())))
     skipped = list(dict.fromkeys(name for names in every for name in names))
     if rank() == 0:
-        print(_last_words(result, runner.max_iters), file=sys.stderr)
+        print(_last_words(result, runner.max_iters, domain.program), file=sys.stderr)
         if skipped:
             print(f"skipped {len(skipped)} unreadable: {', '.join(skipped[:10])}", file=sys.stderr)
     return result
@@ -231,10 +240,11 @@ def _look_for_checkpoint(
     return found or (None, None)
 
 
-def resume_command(folder: Path) -> str:
+def resume_command(folder: Path, program: str = "densecl") -> str:
     """What to type to continue a run; its dumped config holds all overrides."""
     where = shlex.quote(str(folder))
-    return f"{launcher()} pretrain {shlex.quote(str(folder / CONFIG))} --work-dir {where} --resume"
+    config = shlex.quote(str(folder / CONFIG))
+    return f"{launcher(program)} pretrain {config} --work-dir {where} --resume"
 
 
 def _what_is_left(error: Exception, checkpoint: Path | None) -> str:
@@ -245,9 +255,9 @@ def _what_is_left(error: Exception, checkpoint: Path | None) -> str:
     )
 
 
-def _last_words(result: RunResult, steps: int) -> str:
+def _last_words(result: RunResult, steps: int, program: str) -> str:
     done = f"{result.reason}: {result.steps}/{steps} steps in {result.seconds:.1f} s"
     saved = f"checkpoint: {result.checkpoint}"
     if result.reason == "finished":
         return f"{done}\n{saved}"
-    return f"{done}\n{saved}\nresume with: {resume_command(result.work_dir)}"
+    return f"{done}\n{saved}\nresume with: {resume_command(result.work_dir, program)}"

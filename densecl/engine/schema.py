@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -15,11 +15,14 @@ class Field:
         default: filled in where the config is silent.
         test: whether a value is accepted.
         needed: the same in words, for the error.
+        quiet: a default that the effective config leaves out. A field that is added to a section
+            later is quiet, so that the configs and hashes of runs before it mean what they meant.
     """
 
     default: Any
     test: Callable[[Any], bool]
     needed: str
+    quiet: bool = False
 
 
 def _is_int(value: Any, low: int) -> bool:
@@ -66,6 +69,11 @@ def numbers(default: tuple[float, ...], low: float, *, above: bool = False) -> F
     )
 
 
+def quiet(field: Field) -> Field:
+    """The field with a default that the effective config leaves out."""
+    return replace(field, quiet=True)
+
+
 def optional(field: Field) -> Field:
     """The field, or None, which is then its default."""
     return Field(None, lambda v: v is None or field.test(v), f"{field.needed}, or None")
@@ -93,8 +101,10 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "max_steps": optional(whole(None, 1)),
         "max_epochs": optional(whole(None, 1)),
         "warmup_steps": whole(0, 0),
-        "type": choice("cosine", "cosine", "constant"),
+        "type": choice("cosine", "cosine", "constant", "exponential"),
         "min_lr": real(0.0, 0.0),
+        "decay": quiet(share(0.99)),
+        "decay_every": quiet(whole(1, 1)),
     },
     "train": {
         "accumulate": whole(1, 1),
@@ -134,7 +144,11 @@ OPTIM_COMMON: dict[str, Field] = {
     "scaling": choice("linear", "linear", "sqrt", "none"),
 }
 OPTIM_TYPES: dict[str, dict[str, Field]] = {
-    "SGD": {"momentum": share(0.9), "nesterov": flag(False)},
+    "SGD": {
+        "momentum": share(0.9),
+        "nesterov": flag(False),
+        "dampening": quiet(share(0.0)),
+    },
     "LARS": {"momentum": share(0.9), "trust": real(1e-3, 0.0, above=True), "eps": real(1e-8, 0.0)},
     "AdamW": {"betas": numbers((0.9, 0.999), 0.0), "eps": real(1e-8, 0.0, above=True)},
 }

@@ -14,7 +14,6 @@ from densecl.engine.config import config_text
 from densecl.engine.rng import capture_rng
 from densecl.engine.step import NonFiniteLossError
 from densecl.errors import UsageError
-from densecl.models.build import config_of
 from densecl.weights.schema import SCHEMA, code_version
 
 
@@ -27,21 +26,21 @@ def describe(parts: Parts, data_hash: str) -> dict[str, Any]:
     """
     config, method = parts.config, parts.method
     exported = method.backbone_for_export()
+    told = parts.domain.describe(config, exported)
     backbone = config["method"].get("backbone")
     prefixes = getattr(method, "branch_prefixes", None)
     return {
         "method": config["method"]["type"],
         "branch": method.export_branch,
         "backbone_prefix": backbone_prefix(method, exported),
-        "backbone": (backbone if isinstance(backbone, dict) else None) or config_of(exported) or {},
-        "channel_order": config["input"]["channel_order"],
-        "mean": list(config["input"]["mean"]),
-        "std": list(config["input"]["std"]),
+        **told,
+        "backbone": (backbone if isinstance(backbone, dict) else None) or told["backbone"] or {},
         "code_version": code_version(),
         "data_hash": data_hash,
         "torch_version": str(torch.__version__),
         "world_size": world_size(),
         **({"branch_prefixes": dict(prefixes)} if prefixes else {}),
+        **getattr(method, "notes", {}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from densecl.engine.model import PretrainModel
 from densecl.engine.optim import set_lr
 from densecl.engine.telemetry import Scalars
 from densecl.pairs import Pairs
-from densecl.views.view import ViewBatch
 
 
 class NonFiniteLossError(RuntimeError):
@@ -30,19 +30,21 @@ class StepReport:
         step: number of this step, starting at 1.
         scalars: name -> number or 0-d tensor, means over micro-batches and processes; hooks add
             to it.
-        images: samples of this step, those of all processes.
+        samples: of this step, those of all processes.
         rows: loss features (N, D) of this process's last micro-batch, or None.
         pairs: positives of that micro-batch, or None.
-        micro_images: its samples.
+        micro_samples: those of that micro-batch.
+        sample: what a sample is called, "image" or "scan".
         looked_at: a hook added numbers worth logging whatever the logging interval.
     """
 
     step: int
     scalars: Scalars
-    images: int
+    samples: int
     rows: Tensor | None = None
     pairs: Pairs | None = None
-    micro_images: int = 0
+    micro_samples: int = 0
+    sample: str = "image"
     looked_at: bool = False
 
 
@@ -56,7 +58,7 @@ def unwrap(model: nn.Module) -> PretrainModel:
 def optimiser_step(
     model: nn.Module,
     optimizer: Optimizer,
-    micro_batches: Sequence[Sequence[ViewBatch]],
+    micro_batches: Sequence[Any],
     *,
     step: int,
     lr: float,
@@ -71,7 +73,7 @@ def optimiser_step(
     Args:
         model: a ``PretrainModel``, possibly inside a distributed wrapper.
         optimizer: over its parameters.
-        micro_batches: each V view batches.
+        micro_batches: batches of the loader.
         step: number of this step, starting at 1.
         lr: rate of this step.
         amp: ``off`` or ``bf16`` (autocast of the forward pass; the weights stay float32).
@@ -83,18 +85,18 @@ def optimiser_step(
         NonFiniteLossError: naming the step and the loss terms.
     """
     inner = unwrap(model)
-    device = inner.norm.mean.device
+    device = inner.device
     count = len(micro_batches)
     model.train()
     set_lr(optimizer, lr)
     optimizer.zero_grad(set_to_none=True)
     sums: Scalars = {}
-    for index, views in enumerate(micro_batches):
+    for index, batch in enumerate(micro_batches):
         last = index == count - 1
         waits = nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()  # type: ignore[operator]
         with waits:
             with torch.autocast(device.type, torch.bfloat16, enabled=amp == "bf16"):
-                output = model(views)
+                output = model(batch)
             loss = torch.stack(list(output.losses.values())).sum()
             (loss / count).backward()
         named = {f"loss_{name}": value.detach() for name, value in output.losses.items()}
@@ -113,8 +115,9 @@ def optimiser_step(
     return StepReport(
         step=step,
         scalars=sums,
-        images=sum(len(views[0]) for views in micro_batches) * world_size(),
+        samples=sum(map(inner.batch_size, micro_batches)) * world_size(),
         rows=output.rows,
         pairs=output.pairs,
-        micro_images=len(micro_batches[-1][0]),
+        micro_samples=inner.batch_size(micro_batches[-1]),
+        sample=inner.sample,
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from densecl.pairs import Pairs
-from densecl.views.view import ViewBatch
 
 
 @dataclass
@@ -19,8 +18,9 @@ class MethodOutput:
     Attributes:
         losses: name -> scalar; the training loss is their sum (weights already applied).
         telemetry: name -> detached scalar for the health hook. Common names:
-            ``positive_similarity``, ``negative_similarity``, ``pairs_per_image``,
-            ``empty_fraction`` (images without a pair), ``queue_live``, ``queue_age`` (steps).
+            ``positive_similarity``, ``negative_similarity``, ``pairs_per_image`` (of clouds
+            ``pairs_per_scan``), ``empty_fraction`` (images or scans without a pair),
+            ``queue_live``, ``queue_age`` (steps).
         pairs: the dense positives of this batch, or None for a global method.
         rows: (N, D) detached loss features of this batch, for feature std and effective rank.
     """
@@ -47,8 +47,13 @@ class Method(nn.Module, ABC):
     num_views: int = 2
 
     @abstractmethod
-    def forward(self, views: Sequence[ViewBatch]) -> MethodOutput:
-        """Losses of one (micro-)batch; changes no state but batch-norm statistics."""
+    def forward(self, batch: Any) -> MethodOutput:
+        """Losses of one (micro-)batch; changes no state but batch-norm statistics.
+
+        Args:
+            batch: what the loader of the method's kind of data yields, on its device; of pictures
+                a list of V ``ViewBatch``.
+        """
 
     def after_step(self, step: int) -> None:
         """Queue, EMA, centres, schedules: once per optimiser step, never per micro-batch.

@@ -30,7 +30,7 @@ META_KEYS = {
     "branch": "which branch is handed over: online or teacher",
     "backbone_prefix": "where that branch stands in the method's state dict, e.g. 'backbone.'",
     "backbone": "config of the backbone (None or empty for a module of the user's own)",
-    "channel_order": "RGB or BGR",
+    "channel_order": "RGB or BGR; None, as the next two, where the input is no picture",
     "mean": "of the input, on the scale 0-255, in channel order",
     "std": "of the input, on the scale 0-255, in channel order",
     "code_version": "version of this package",

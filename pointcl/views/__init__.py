@@ -8,6 +8,9 @@ from __future__ import annotations
 from densecl.lazy import lazy_names
 
 _HOMES = {
+    "CameraPictures": "camera_views",
+    "CameraSample": "camera_views",
+    "CameraViews": "camera_views",
     "CloudBatch": "view",
     "CloudRecipe": "recipe",
     "CloudView": "view",
@@ -18,6 +21,7 @@ _HOMES = {
     "PictureGenerator": "pictures",
     "Pictures": "pictures",
     "RECIPES": "recipe",
+    "Superpixels": "superpixels",
     "VoxelBatch": "batch",
     "VoxelViews": "voxels",
     "Voxeliser": "voxels",

@@ -92,7 +92,7 @@ def test_quoted_alarms_are_those_of_the_health_hook():
     limits = {k: SECTIONS["health"][k].default for k in ("min_std", "min_rank", "max_empty")}
     hook = HealthHook(every=1, **limits)
     sick = {"feature_std": 0.0127, "effective_rank": 1.9, "empty_fraction": 0.62}
-    alarms = hook.alarms(StepReport(step=10, scalars=dict(sick), images=1)).values()
+    alarms = hook.alarms(StepReport(step=10, scalars=dict(sick), samples=1)).values()
     shown = {loose(f"health alarm at step 10: {message}") for message in alarms}
     lines = {line for text in quoted("health alarm") for line in text.splitlines()}
     assert lines == shown

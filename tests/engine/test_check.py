@@ -120,3 +120,18 @@ def test_min_lr_is_compared_with_the_scaled_peak():
 def test_a_field_of_another_optimiser_may_be_unset():
     sections = config(optim={"type": "AdamW", "momentum": None})
     assert "momentum" not in complete(sections)["optim"]
+
+
+def test_fields_that_came_later_leave_the_configs_before_them_as_they_were():
+    """An effective config of an earlier run is still the effective config, word for word."""
+    full = complete(config())
+    assert "dampening" not in full["optim"]
+    assert not {"decay", "decay_every"} & set(full["schedule"])
+    assert complete(config(optim={"dampening": 0.0})) == full
+    assert complete(config(optim={"dampening": 0.1}))["optim"]["dampening"] == 0.1
+
+
+def test_a_decay_without_an_exponential_is_refused():
+    complete(config(schedule={"type": "exponential", "decay": 0.5}))
+    with pytest.raises(UsageError, match=r"schedule\.decay = 0\.5 with schedule\.type = 'cosine'"):
+        complete(config(schedule={"decay": 0.5}))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from engine_dummy import DummyMethod
 
-from densecl.engine.model import InputNorm, PretrainModel
+from densecl.engine.model import ImageModel, InputNorm
 
 MEAN, STD = (10.0, 20.0, 30.0), (1.0, 2.0, 4.0)
 
@@ -29,10 +29,10 @@ def test_memory_format_reaches_images_and_weights(channels_last):
     norm = InputNorm(MEAN, STD, channels_last=channels_last)
     image = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     assert norm(image).is_contiguous(memory_format=form)
-    model = PretrainModel(DummyMethod(), norm, channels_last=channels_last)
+    model = ImageModel(DummyMethod(), norm, channels_last=channels_last)
     assert model.method.online["backbone"].conv.weight.is_contiguous(memory_format=form)
 
 
 def test_statistics_of_the_input_are_not_among_the_weights():
-    model = PretrainModel(DummyMethod(), InputNorm(MEAN, STD))
+    model = ImageModel(DummyMethod(), InputNorm(MEAN, STD))
     assert not [name for name in model.state_dict() if "mean" in name and name == "norm.mean"]

@@ -110,3 +110,16 @@ def test_set_lr_reaches_every_group():
     optimizer = build_optimizer(net(), options("AdamW"), 0.1)
     set_lr(optimizer, 0.007)
     assert [group["lr"] for group in optimizer.param_groups] == [0.007, 0.007]
+
+
+def test_dampening_weakens_what_a_gradient_adds_to_the_momentum():
+    module = net()
+    optimizer = build_optimizer(module, options("SGD", momentum=0.5, dampening=0.2), 1.0)
+    weight = module[2].weight
+    start = weight.detach().clone()
+    for _ in range(2):
+        optimizer.zero_grad()
+        weight.sum().backward()
+        optimizer.step()
+    # torch takes the first gradient whole: 1, then 0.5 * 1 + 0.8 * 1; weight decay adds 1e-4.
+    torch.testing.assert_close(weight.detach(), start - 2.3, rtol=0, atol=1e-3)

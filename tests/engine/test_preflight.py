@@ -19,7 +19,7 @@ def test_a_rehearsal_reports_and_writes_nothing(tmp_path, workers):
     report = validate(sections, work_dir=tmp_path / "run")
     assert not list(tmp_path.iterdir())
     assert torch.equal(torch.get_rng_state(), state)
-    assert (report.images, report.steps, report.device) == (20, 6, "cpu")
+    assert (report.samples, report.steps, report.device) == (20, 6, "cpu")
     assert report.step_seconds > 0
     assert report.total_seconds == pytest.approx(6 * report.step_seconds)
     assert report.peak_memory > 2**20

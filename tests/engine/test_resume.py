@@ -4,6 +4,9 @@ import pytest
 import torch
 from engine_dummy import config, weights
 
+from densecl.engine.check import complete
+from densecl.engine.config import config_text
+from densecl.engine.resume import check_same_run
 from densecl.engine.runner import pretrain
 from densecl.errors import UsageError
 
@@ -121,3 +124,16 @@ def test_other_data_under_the_same_config_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("engine_dummy.RandomImages.fingerprint", lambda _: "other")
     with pytest.raises(UsageError, match="fingerprint"):
         pretrain(config(), work_dir=tmp_path, resume=True)
+
+
+def test_data_below_a_wrapper_may_move_as_well_and_must_stay_the_same():
+    full = complete(config())
+    wrapped = {"type": "Pairs", "dataset": {"type": "Scans", "root": "a", "length": 3}}
+    checkpoint = {"meta": {"data_hash": "h"}, "config": config_text({**full, "data": wrapped})}
+
+    def now(**changes):
+        return {**full, "data": {**wrapped, "dataset": {**wrapped["dataset"], **changes}}}
+
+    check_same_run(checkpoint, now(root="b"), "h")
+    with pytest.raises(UsageError, match=r"data\.dataset\.length: 3 in the checkpoint, 4 now"):
+        check_same_run(checkpoint, now(length=4), "h")

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from densecl.engine.schedule import LearningRate
+from densecl.engine.schedule import LearningRate, build_schedule
 
 
 def test_warm_up_is_linear_never_zero_and_meets_the_peak():
@@ -32,3 +32,16 @@ def test_cosine_falls_from_the_end_of_the_warm_up_and_stays_at_the_end():
 def test_constant_stays():
     rate = LearningRate(peak=3.0, max_steps=10, warmup_steps=1, kind="constant")
     assert [rate(s) for s in (0, 1, 5, 9)] == [1.5, 3.0, 3.0, 3.0]
+
+
+def test_exponential_falls_by_a_factor_after_every_so_many_steps():
+    rate = LearningRate(8.0, 100, 2, "exponential", min_lr=1.5, decay=0.5, decay_every=3)
+    assert [rate(s) for s in range(2, 14)] == [8.0] * 3 + [4.0] * 3 + [2.0] * 3 + [1.5] * 3
+
+
+def test_the_section_of_a_config_becomes_the_schedule():
+    section = {"type": "exponential", "warmup_steps": 0, "min_lr": 0.0, "decay": 0.9}
+    rate = build_schedule(section, 2.0, 50)
+    assert [rate(s) for s in range(3)] == pytest.approx([2.0, 1.8, 1.62])
+    plain = build_schedule({"type": "cosine", "warmup_steps": 3, "min_lr": 0.1}, 2.0, 50)
+    assert plain == LearningRate(2.0, 50, 3, "cosine", 0.1)

@@ -8,7 +8,7 @@ from engine_dummy import RandomImages
 from torch import nn
 
 from densecl.data.views import collate_views
-from densecl.engine.model import InputNorm, PretrainModel
+from densecl.engine.model import ImageModel, InputNorm
 from densecl.engine.step import NonFiniteLossError, optimiser_step
 from densecl.methods.base import Method, MethodOutput
 from densecl.views.generator import ViewGenerator
@@ -43,7 +43,7 @@ class Regression(Method):
 
 def model(**options):
     torch.manual_seed(0)
-    return PretrainModel(Regression(**options), InputNorm((120.0,) * 3, (60.0,) * 3))
+    return ImageModel(Regression(**options), InputNorm((120.0,) * 3, (60.0,) * 3))
 
 
 def views(indices, seed=0):
@@ -63,7 +63,7 @@ def test_micro_batches_of_equal_size_equal_one_batch():
     # Sums in another order, in float32.
     torch.testing.assert_close(whole.state_dict(), parts.state_dict(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(one.scalars["loss"], four.scalars["loss"], rtol=1e-5, atol=1e-6)
-    assert (one.images, four.images, four.micro_images) == (8, 8, 2)
+    assert (one.samples, four.samples, four.micro_samples) == (8, 8, 2)
 
 
 def test_the_step_is_the_hand_written_one():

@@ -17,8 +17,9 @@ class HealthHook(Hook):
     """Adds health numbers to the step's scalars and warns, once per alarm, with what to do.
 
     ``feature_std`` and ``effective_rank`` come from the method's rows,
-    ``pairs_per_image`` from its pairs where its telemetry does not say; what else a method
-    reports (similarities, ``empty_fraction``, ``queue_live``, ``queue_age``) is logged as it is.
+    ``pairs_per_image`` (of clouds ``pairs_per_scan``) from its pairs where its telemetry does not
+    say; what else a method reports (similarities, ``empty_fraction``, ``queue_live``,
+    ``queue_age``) is logged as it is.
 
     Args:
         every: steps between looks; 0 = never.
@@ -66,8 +67,9 @@ class HealthHook(Hook):
             )
         if values.get("empty_fraction", 0.0) > self.max_empty:
             found["empty"] = (
-                f"{values['empty_fraction']:.0%} of the images have no pair: raise the least "
-                "scale of the crops, ask for overlap between views, or widen the match radius."
+                f"{values['empty_fraction']:.0%} of the {report.sample}s have no pair: raise the "
+                "least scale of the crops, ask for overlap between views, or widen the match "
+                "radius."
             )
         return found
 
@@ -81,6 +83,7 @@ def measure(report: StepReport) -> dict[str, float]:
         measured["feature_std"] = float(feature_std(rows))
         if math.isfinite(measured["feature_std"]):
             measured["effective_rank"] = float(effective_rank(rows))
-    if report.pairs is not None and "pairs_per_image" not in report.scalars:
-        measured["pairs_per_image"] = len(report.pairs.src) / max(1, report.micro_images)
+    counted = f"pairs_per_{report.sample}"
+    if report.pairs is not None and counted not in report.scalars:
+        measured[counted] = len(report.pairs.src) / max(1, report.micro_samples)
     return measured

@@ -16,12 +16,19 @@ def duration(seconds: float) -> str:
 
 
 def progress_line(
-    step: int, steps: int, loss: float, lr: float, images_per_second: float, eta: float
+    step: int,
+    steps: int,
+    loss: float,
+    lr: float,
+    rate: float,
+    eta: float,
+    sample: str = "image",
 ) -> str:
     """``step 12/250  loss 3.412  lr 0.0021  812 images/s  eta 0:01:12``."""
+    digits = 0 if rate >= 3 else 1
     return (
         f"step {step}/{steps}  loss {loss:.4g}  lr {lr:.3g}  "
-        f"{images_per_second:.0f} images/s  eta {duration(eta)}"
+        f"{rate:.{digits}f} {sample}s/s  eta {duration(eta)}"
     )
 
 
@@ -62,8 +69,9 @@ class ProgressHook(Hook):
             steps,
             float(report.scalars["loss"]),
             float(report.scalars["lr"]),
-            report.images / per_step,
+            report.samples / per_step,
             (steps - step) * per_step,
+            report.sample,
         )
         if self.terminal:
             self.stream.write("\r" + line.ljust(self._width))

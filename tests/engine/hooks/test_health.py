@@ -15,7 +15,7 @@ from densecl.engine.step import StepReport
 def look(hook, **report):
     told: list[str] = []
     runner = SimpleNamespace(
-        train_loop=SimpleNamespace(report=StepReport(**{"scalars": {}, "images": 4, **report})),
+        train_loop=SimpleNamespace(report=StepReport(**{"scalars": {}, "samples": 4, **report})),
         say=told.append,
     )
     hook.after_train_iter(runner, report["step"] - 1)
@@ -64,7 +64,7 @@ def test_it_looks_at_its_interval_only_and_never_at_zero():
 
 def test_pairs_per_image_are_counted_unless_the_method_says():
     pairs = SimpleNamespace(src=torch.zeros(30))
-    report = StepReport(1, {}, 8, pairs=pairs, micro_images=4)
+    report = StepReport(1, {}, 8, pairs=pairs, micro_samples=4)
     assert measure(report)["pairs_per_image"] == 7.5
     report.scalars["pairs_per_image"] = 3.0
     assert "pairs_per_image" not in measure(report)

@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 def drive(hook, steps, monkeypatch, seconds=1.0, start=0):
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
-    report = SimpleNamespace(scalars={"loss": 1.5, "lr": 0.1}, images=8)
+    report = SimpleNamespace(scalars={"loss": 1.5, "lr": 0.1}, samples=8, sample="image")
     runner = SimpleNamespace(iter=start, max_iters=steps, train_loop=SimpleNamespace(report=report))
     hook.before_train(runner)
     for index in range(start, steps):
