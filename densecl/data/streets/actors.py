@@ -320,15 +320,19 @@ class Troupe:
         self.position = np.array([a.position for a in actors])
         self.turn = yaw_matrix(np.array(yaw))[self.owner]
 
-    def at(self, time: float) -> Primitives | None:
-        """The parts of all actors in the world at ``time`` seconds; None without actors."""
+    def at(self, time: float, swing: np.ndarray | None = None) -> Primitives | None:
+        """The parts of all actors in the world at ``time`` seconds; None without actors.
+
+        ``swing`` (number of actors,) gives each actor's limbs a time of their own.
+        """
         if self.parts is None:
             return None
-        swing = pitch_matrix(self.amplitude * np.sin(self.rate * time + self.phase))
+        when = time if swing is None else swing[self.owner]
+        turn = pitch_matrix(self.amplitude * np.sin(self.rate * when + self.phase))
         base = (self.position + (self.speed * time)[:, None] * self.heading)[self.owner]
-        arm = np.einsum("nij,nj->ni", swing, self.parts.centre - self.pivot) + self.pivot
+        arm = np.einsum("nij,nj->ni", turn, self.parts.centre - self.pivot) + self.pivot
         centre = np.einsum("nij,nj->ni", self.turn, arm) + base
-        rotation = (self.turn @ swing @ self.parts.rotation).astype(np.float32)
+        rotation = (self.turn @ turn @ self.parts.rotation).astype(np.float32)
         speed = self.speed.astype(np.float32)[self.owner]
         velocity = self.turn[:, :, 0].astype(np.float32) * speed[:, None]
         return replace(self.parts, centre=centre, rotation=rotation, velocity=velocity)

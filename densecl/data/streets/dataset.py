@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,10 @@ from densecl.data.sample import Frame, Sample
 from densecl.data.streets import cache as store
 from densecl.data.streets.camera import Camera
 from densecl.data.streets.classes import CLASSES, PALETTE
-from densecl.data.streets.draw import rng
 from densecl.data.streets.render import Picture, render
 from densecl.data.streets.shard import Recipe, render_sample, unpack
 from densecl.data.streets.splits import CLIP_GAP, LENGTHS, WORLD_VERSION, check_split, moment
+from densecl.data.streets.subset import choose
 from densecl.errors import UsageError
 from densecl.registry import DATASETS
 
@@ -84,7 +83,7 @@ class Streets:
             )
         self.recipe = Recipe(split, length, (int(size[0]), int(size[1])), clip_length, seed)
         self.names = [moment(split, k).name for k in range(length)]
-        self.indices = self._choose(subset)
+        self.indices = choose(self.names, subset, "subset", seed, split)
         self.folder: Path | None = None
         if cache is not False:
             root = store.default_root() if cache is None or cache is True else Path(cache)
@@ -151,29 +150,6 @@ class Streets:
             middle = (x, y, z + actor.extent[2] / 2)
             found.append(Box(instance, label, box, middle, actor.extent, actor.yaw))
         return found
-
-    def _choose(self, subset: float | str | Path | Sequence[str] | None) -> list[int]:
-        count = len(self.names)
-        if subset is None:
-            return list(range(count))
-        if isinstance(subset, int | float):
-            if not 0 < subset <= 1:
-                raise UsageError(f"subset={subset}", needed="a fraction above 0 and up to 1")
-            order = rng("subset", self.recipe.seed, self.recipe.split, count).permutation(count)
-            return sorted(order[: ceil(subset * count)].tolist())
-        if isinstance(subset, str | Path):
-            path = Path(subset)
-            if not path.is_file():
-                raise UsageError(f"subset file {path} does not exist", fix="give a list file")
-            subset = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-        where = {name: k for k, name in enumerate(self.names)}
-        unknown = [name for name in subset if name not in where]
-        if unknown or not subset:
-            given = f"subset names {unknown[:3]}" if unknown else "subset is empty"
-            raise UsageError(
-                given, needed=f"names such as {self.names[0]}", fix="take names from name(i)"
-            )
-        return [where[name] for name in subset]
 
     def _read(self, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if self.folder is None:

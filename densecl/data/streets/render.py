@@ -44,29 +44,48 @@ def visible(scene: Primitives, camera: Camera) -> np.ndarray:
     return np.flatnonzero((ahead > -radius) & near)
 
 
-def _labels(scene: Primitives, ids: np.ndarray) -> np.ndarray:
-    """Class ids of ray hits, sky and ground included."""
+def labels(scene: Primitives, ids: np.ndarray) -> np.ndarray:
+    """Class ids of ray hits, sky and ground included; yards are not told apart yet."""
     # Negative ids index from the end: SKY_ID = -2 and GROUND = -1.
     return np.concatenate([scene.label, np.array([SKY, ROAD], np.uint8)])[ids]
 
 
-def _in_yard(
+def in_yard(slabs: Primitives, ids: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Which points (n, 3) on slabs ``ids`` (n,) are open ground, which belongs to no class.
+
+    It lies behind the pavement that runs along the edges of a slab.
+    """
+    gap = slabs.half[ids, :2] - np.abs(points[:, :2] - slabs.centre[ids, :2])
+    top = points[:, 2] > slabs.centre[ids, 2] + slabs.half[ids, 2] - 1e-3
+    return top & (gap.min(1) > slabs.param[ids, 0] + YARD_EDGE)
+
+
+def _yard_pixels(
     part: Primitives, camera: Camera, prim: np.ndarray, depth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of pixels on open ground behind the pavement, which belongs to no class."""
+    """Indices of the pixels that show a yard."""
     row, column = np.nonzero((prim >= 0) & (part.pattern[prim] == SLAB))
     ids = prim[row, column]
     pixels = np.stack([column + 0.5, row + 0.5], -1)
     points = camera.position + depth[row, column, None] * camera.directions(pixels)
-    gap = part.half[ids, :2] - np.abs(points[:, :2] - part.centre[ids, :2])
-    top = points[:, 2] > part.centre[ids, 2] + part.half[ids, 2] - 1e-3
-    yard = top & (gap.min(1) > part.param[ids, 0] + YARD_EDGE)
+    yard = in_yard(part, ids, points)
     return row[yard], column[yard]
 
 
-def render(drive: Drive, time: float, size: tuple[int, int], *, colour: bool = True) -> Picture:
-    """The drive's camera picture at ``time`` seconds; without ``colour`` the image is black."""
-    scene, camera = drive.scene(time), drive.camera(time, size)
+def render(
+    drive: Drive,
+    time: float,
+    size: tuple[int, int],
+    *,
+    colour: bool = True,
+    camera: Camera | None = None,
+) -> Picture:
+    """The picture at ``time`` seconds; without ``colour`` the image is black.
+
+    ``camera`` is another one than the drive's own, at the same time and of the same size.
+    """
+    scene = drive.scene(time)
+    camera = drive.camera(time, size) if camera is None else camera
     rows = visible(scene, camera)
     part = scene.take(rows)
     rays = camera.lattice()
@@ -81,8 +100,8 @@ def render(drive: Drive, time: float, size: tuple[int, int], *, colour: bool = T
         image = _expose(drive, time, linear.reshape(3, *t.shape))
     inner = (1, slice(0, height), slice(0, width))
     prim, depth = ids[inner], t[inner].copy()
-    label = _labels(part, prim)
-    label[_in_yard(part, camera, prim, depth)] = IGNORE
+    label = labels(part, prim)
+    label[_yard_pixels(part, camera, prim, depth)] = IGNORE
     whole = np.concatenate([rows, [SKY_ID, GROUND]])[prim].astype(np.int32)
     instance = np.concatenate([part.instance, np.array([-1, -1], np.int32)])[prim]
     return Picture(image, label, instance, depth, whole, scene, camera)

@@ -131,6 +131,48 @@ def sky_colour(drive: Drive, direction: np.ndarray) -> np.ndarray:
     return colour * (1 - 0.75 * cover) + cloud[:, None] * 0.75 * cover
 
 
+def painted(
+    drive: Drive,
+    prims: Primitives,
+    ids: np.ndarray,
+    pattern: np.ndarray,
+    points: np.ndarray,
+    direction: np.ndarray,
+    pixel: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unlit linear colours (3, m) and world normals (3, m) of hits.
+
+    Args:
+        drive, prims: the scene.
+        ids: (n,) rows of the first n hits, sorted by their pattern (n,); the rest of the m
+            hits are on the ground.
+        points, direction: (3, m) where, and along which rays.
+        pixel: (m,) metres across a ray's footprint on a surface that faces it.
+    """
+    base, normal = np.empty_like(points), np.zeros_like(points)
+    textures = bank(drive.town.group, int(drive.key[1]))
+    n = len(ids)
+    if n:
+        hit = surface(prims, ids, points[:, :n])
+        normal[:, :n] = turned(hit.turn, hit.normal)
+        way = direction[:, :n]
+        grazing = np.abs(_dot(normal[:, :n], way)) / np.sqrt(_dot(way, way))
+        scale = prims.scale.take(hit.id)
+        footprint = pixel[:n] / np.sqrt(np.maximum(grazing, 0.05)) / scale
+        texture = prims.texture.take(hit.id)
+        share = 0.5 + 0.5 * read(textures, texture, hit.u / scale, hit.v / scale, footprint)
+        first, second = gather(prims.colour, hit.id)
+        base[:, :n] = first * share + second * (1 - share)
+        paint_patterns(prims, hit, pattern, base[:, :n], footprint * scale)
+    if points.shape[1] > n:
+        normal[2, n:] = 1
+        way = direction[:, n:]
+        slant = np.sqrt(_dot(way, way)) / np.maximum(-way[2], 1e-3)
+        footprint = pixel[n:] * np.sqrt(slant)
+        base[:, n:] = roadway(drive.town, textures, points[0, n:], points[1, n:], footprint)
+    return base, normal
+
+
 def shade(
     drive: Drive,
     prims: Primitives,
@@ -161,27 +203,7 @@ def shade(
     td, d = t.take(solid), direction.take(solid, axis=1)
     points = camera.position.astype(np.float32)[:, None] + td * d
     pixel = td / np.float32(camera.intrinsics[0, 0])
-    base, normal = np.empty_like(points), np.zeros_like(points)
-    textures = bank(drive.town.group, int(drive.key[1]))
-    n = len(on)
-    if n:
-        hit = surface(prims, ids.take(on), points[:, :n])
-        normal[:, :n] = turned(hit.turn, hit.normal)
-        way = d[:, :n]
-        grazing = np.abs(_dot(normal[:, :n], way)) / np.sqrt(_dot(way, way))
-        scale = prims.scale.take(hit.id)
-        footprint = pixel[:n] / np.sqrt(np.maximum(grazing, 0.05)) / scale
-        texture = prims.texture.take(hit.id)
-        share = 0.5 + 0.5 * read(textures, texture, hit.u / scale, hit.v / scale, footprint)
-        first, second = gather(prims.colour, hit.id)
-        base[:, :n] = first * share + second * (1 - share)
-        paint_patterns(prims, hit, pattern, base[:, :n], footprint * scale)
-    if len(ground):
-        normal[2, n:] = 1
-        way = d[:, n:]
-        slant = np.sqrt(_dot(way, way)) / np.maximum(-way[2], 1e-3)
-        footprint = pixel[n:] * np.sqrt(slant)
-        base[:, n:] = roadway(drive.town, textures, points[0, n:], points[1, n:], footprint)
+    base, normal = painted(drive, prims, ids.take(on), pattern, points, d, pixel)
     sun = air.sun * np.maximum(_dot(normal, drive.light.astype(np.float32)), 0)
     # Sky light is weaker from below and close to the ground: a cheap ambient occlusion.
     ambient = air.ambient * (0.62 + 0.38 * normal[2]) * np.clip(0.72 + 0.3 * points[2], 0.72, 1.0)

@@ -18,10 +18,21 @@ from densecl.data.streets.path import FRAMES
 from densecl.data.streets.render import render
 from densecl.data.streets.splits import CLIP_GAP, TOWNS, WORLD_VERSION, moment
 
+NAME = "streets"
+FILES: tuple[str, ...] = ("images.npy", "maps.bin", "offsets.npy", "flow.npy")
+BARE: tuple[str, ...] = ("densecl", "densecl.data", "densecl.data.streets")
 _SOURCES = (
     "actors assets camera casting classes draw drive flow path patterns primitives raycast render"
     " shading shadow site splits texture town"
 )
+
+
+def code_digest() -> str:
+    """Digest of the code that draws the world."""
+    digest = hashlib.sha256()
+    for name in _SOURCES.split():
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,14 @@ class Recipe:
     seed: int
 
     @property
+    def frames(self) -> int:
+        """Number of pictures."""
+        return self.length * self.clip_length
+
+    @property
     def key(self) -> dict:
         """The recipe with the world's version and the digest of the code that draws it."""
-        digest = hashlib.sha256()
-        for name in _SOURCES.split():
-            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-        key = {**asdict(self), "version": WORLD_VERSION, "code": digest.hexdigest()[:16]}
+        key = {**asdict(self), "version": WORLD_VERSION, "code": code_digest()}
         return json.loads(json.dumps(key))
 
     @property

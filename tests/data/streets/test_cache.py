@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from densecl.data.streets import cache as store
+from densecl.data.streets import shard
 from densecl.data.streets.dataset import Streets
 from densecl.data.streets.shard import Recipe, pack, render_sample, unpack
 
@@ -56,7 +57,7 @@ def test_several_processes_write_the_same_bytes(built, tmp_path, monkeypatch):
     folder = store.ensure(RECIPE, tmp_path, workers=2)
     assert content(folder) == content(built[1])
     assert not list(tmp_path.glob(".building*"))
-    assert sorted(p.name for p in folder.iterdir()) == sorted([*store._FILES, "meta.json"])
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*shard.FILES, "meta.json"])
 
 
 def test_a_second_opening_renders_nothing(built, monkeypatch):
