@@ -81,7 +81,12 @@ class RGBDFrames(ScanDataset):
         self.pixel_step, self.max_depth, self.colour = pixel_step, max_depth, colour
         given = None if intrinsics is None else pinhole(*intrinsics)
         found = {
-            "" if folder == self.root else folder.relative_to(self.root).as_posix(): opener
+            # A root that is itself a recording is one sequence, so it has a name as well.
+            (
+                folder.relative_to(self.root).as_posix()
+                if folder != self.root
+                else folder.resolve().name
+            ): opener
             for folder, opener in LAYOUTS[layout](self.root, given)
         }
         if not found:
@@ -120,7 +125,7 @@ class RGBDFrames(ScanDataset):
     def name(self, index: int) -> str:
         """Sequence and frame."""
         frame = self._at(index)[0].names[self._frame[index]]
-        return f"{self.sequences[index]}/{frame}" if self.sequences[index] else frame
+        return f"{self.sequences[index]}/{frame}"
 
     def load(self, index: int) -> Scan:
         """Read one frame."""

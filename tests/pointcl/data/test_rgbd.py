@@ -118,8 +118,9 @@ def test_bad_frames_are_named_or_skipped(tmp_path):
     with pytest.raises(UsageError, match="frame-000002: the frame has no colour image"):
         RGBDFrames(folder, "7scenes")[2]
     dataset = RGBDFrames(folder, "7scenes", on_error="skip")
-    assert dataset[1].name == "frame-000003"
-    assert dataset.skipped == ["frame-000001", "frame-000002"]
+    assert dataset[1].name == f"{folder.name}/frame-000003"
+    assert dataset.skipped == [f"{folder.name}/frame-{number:06d}" for number in (1, 2)]
+    assert set(dataset.sequences) == {folder.name}
     assert not any(1 in pair[:2] for pair in dataset.pairs())
 
 
