@@ -12,7 +12,15 @@ from pointcl.sensors import Occlusion, Reason, project
 @pytest.fixture(scope="module")
 def seen():
     """Projections of two scans in two cameras each, with the truth."""
-    world = LidarStreets("val", length=2, cameras=("front", "left"), compensate=True, cache=False)
+    world = LidarStreets(
+        "val",
+        length=2,
+        beams=32,
+        steps=600,
+        cameras=("front", "left"),
+        compensate=True,
+        cache=False,
+    )
     out = []
     for number in range(len(world)):
         scan = world[number]

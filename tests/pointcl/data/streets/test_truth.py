@@ -18,7 +18,7 @@ NAMES = ("front", "left", "back")
 @pytest.fixture(scope="module")
 def data():
     return LidarStreets(
-        "val", 8, steps=300, cameras=NAMES, camera_size=SIZE, compensate=True, cache=False
+        "val", 8, beams=32, steps=300, cameras=NAMES, camera_size=SIZE, compensate=True, cache=False
     )
 
 
