@@ -45,7 +45,7 @@ class Segmentation(ABC, Generic[Item]):
     def describe(self) -> dict[str, Any]:
         """What a store is keyed by: type, every setting, version, releases of packages."""
         settings = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
-        releases = {name: _release(name) for name in self.packages}
+        releases = {name: release(name) for name in self.packages}
         return {"type": type(self).__name__, **settings, "version": self.version, **releases}
 
     def _need(self, name: str, low: float, *, above: bool = False) -> None:
@@ -72,7 +72,8 @@ class Segmentation(ABC, Generic[Item]):
         object.__setattr__(self, name, int(value) if whole else float(value))
 
 
-def _release(package: str) -> str:
+def release(package: str) -> str:
+    """Version of an installed distribution, "absent" where there is none."""
     try:
         return version(package)
     except PackageNotFoundError:

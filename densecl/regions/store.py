@@ -157,10 +157,14 @@ class SegmentStore:
         """Hash of kind and method; every entry carries it."""
         return key_of(self.kind, self.method)
 
+    @property
+    def program(self) -> str:
+        """The command that fills, checks and draws it."""
+        return "densecl" if self.kind == "image" else "pointcl"
+
     def build_command(self, out: str | Path | None = None) -> str:
         """What to type to fill this store, or one like it at ``out``."""
-        program = "densecl" if self.kind == "image" else "pointcl"
-        return f"{program} segments build ... --out {self.folder if out is None else out}"
+        return f"{self.program} segments build ... --out {self.folder if out is None else out}"
 
     def path(self, name: str) -> Path:
         """The file of an input; it may not exist."""

@@ -15,9 +15,11 @@ from pointcl.data.rgbd import RGBDFrames
 from pointcl.data.s3dis import S3DIS
 from pointcl.data.scan import IGNORE, Boxes, Scan
 from pointcl.data.scannet import ScanNet
+from pointcl.data.segmented import WithSegments
 from pointcl.data.semantic_kitti import SemanticKITTI
 from pointcl.data.sens import SensFile
 from pointcl.data.streets import LidarStreets
+from pointcl.data.subset import ScanSubset
 from pointcl.data.survey import ScanReport
 from pointcl.data.unprojection import unproject
 
@@ -37,8 +39,10 @@ __all__ = [
     "ScanFolder",
     "ScanNet",
     "ScanReport",
+    "ScanSubset",
     "SemanticKITTI",
     "SensFile",
+    "WithSegments",
     "read_cloud",
     "unproject",
 ]

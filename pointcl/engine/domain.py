@@ -17,8 +17,9 @@ from densecl.errors import UsageError
 from densecl.methods.base import Method
 from pointcl.engine.model import PointModel
 from pointcl.engine.pictures import picture_norm, split_views
+from pointcl.engine.segments import split_segments
 from pointcl.models import config_of
-from pointcl.registry import BACKBONES, DATASETS, METHODS
+from pointcl.registry import BACKBONES, DATASETS, METHODS, REGIONS
 from pointcl.sparse import VoxelGrid
 from pointcl.sparse.grid import SYSTEMS
 from pointcl.sparse.voxelise import REPRESENTATIVES
@@ -67,6 +68,7 @@ class _Points(Domain):
 
     def check(self, config: Mapping[str, Any]) -> None:
         from pointcl.views import CameraPictures, CloudViewGenerator
+        from pointcl.views.segmented import SegmentedViews
 
         channels = build_voxeliser(config).channels
         backbone = config["method"].get("backbone")
@@ -76,21 +78,29 @@ class _Points(Domain):
             _check_channels(backbone, cls, config["voxels"]["features"], channels)
         for name, section in config["data"].items():
             if isinstance(section, Mapping) and "type" in section:
-                cls = registered(DATASETS, section["type"], f"data.{name}.type")
+                registry = REGIONS if name == "method" else DATASETS
+                cls = registered(registry, section["type"], f"data.{name}.type")
                 check_arguments(f"data.{name}", section, cls)
         if "seed" in config["views"]:
             raise UsageError("views.seed is given", fix="set the top-level seed")
         clouds, pictures = split_views(config)
-        CloudViewGenerator(**clouds)
+        segments = split_segments(config, clouds)
+        generator = CloudViewGenerator(**clouds)
+        if segments is not None:
+            SegmentedViews(generator, segments)
         if pictures is not None:
             CameraPictures(**pictures)
 
     def build_views(self, config: Mapping[str, Any]) -> Any:
         from pointcl.views import CameraPictures, CameraViews, CloudViewGenerator, VoxelViews
+        from pointcl.views.segmented import SegmentedViews
 
         seed = config["seed"]
         clouds, pictures = split_views(config)
-        generator = CloudViewGenerator(**clouds, seed=seed)
+        segments = split_segments(config, clouds)
+        generator: Any = CloudViewGenerator(**clouds, seed=seed)
+        if segments is not None:
+            generator = SegmentedViews(generator, segments)
         voxeliser = build_voxeliser(config)
         if pictures is None:
             return VoxelViews(generator, voxeliser)
