@@ -177,6 +177,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         "-np.sin(angle) * cross",
         "tests/pointcl/views/test_rigid.py",
     ),
+    Mutation(
+        "superpixels of two pictures run into each other",
+        "pointcl/methods/slidr.py",
+        "ids = number_regions(maps)",
+        "ids = maps + 150 * torch.arange(len(maps)).view(-1, 1, 1)",
+        "tests/pointcl/methods/test_slidr.py::test_ids_beyond_150_stay_in_their_picture",
+    ),
+    Mutation(
+        "links that do not follow their points",
+        "pointcl/views/camera_views.py",
+        "links.keep_points(views[0].index)",
+        "links",
+        "tests/pointcl/views/test_camera_views.py",
+    ),
+    Mutation(
+        "a teacher dilated without its first convolutions",
+        "pointcl/models/teacher.py",
+        "before if first else rate",
+        "rate",
+        "tests/pointcl/models/test_teacher.py",
+    ),
 )
 
 

@@ -78,9 +78,7 @@ def partition_info_nce(
         return reduce_rows(total, len(query) * num_cells, reduction)
 
 
-def _plain(
-    query: Tensor, key: Tensor, cells: Cells, num_cells: int, temperature: float
-) -> Tensor:
+def _plain(query: Tensor, key: Tensor, cells: Cells, num_cells: int, temperature: float) -> Tensor:
     n = len(query)
     scores = query @ key.T / temperature
     rows = torch.arange(n, device=query.device)

@@ -70,8 +70,12 @@ def pool_regions(
         index = group.unsqueeze(1).expand(-1, features.shape[1])
         pooled = start.scatter_reduce(0, index, features[row], "amax", include_self=False)
         return Pooled(pooled, region, owner, total)
-    # Summed in float32: a region may have thousands of rows.
-    values = features[row].float() * mass.unsqueeze(1)
+    # Summed in float32 at least: a region may have thousands of rows.
+    every = isinstance(regions, Tensor) and len(row) == len(features)
+    values = features if every else features[row]
+    values = values if values.dtype == torch.float64 else values.float()
+    if weights is not None or isinstance(regions, SoftRegions):
+        values = values * mass.unsqueeze(1)
     pooled = values.new_zeros(r, features.shape[1]).index_add(0, group, values)
     if reduce == "mean":
         pooled = pooled / torch.where(total > 0, total, 1.0).unsqueeze(1)

@@ -2,8 +2,9 @@
 
 from pointcl.methods.base import PointMethod
 from pointcl.methods.csc import CSC
+from pointcl.methods.fac import FAC
 from pointcl.methods.pointcontrast import PointContrast
 from pointcl.methods.ppkt import PPKT
 from pointcl.methods.slidr import SLidR
 
-__all__ = ["CSC", "PointContrast", "PointMethod"]
+__all__ = ["CSC", "FAC", "PPKT", "PointContrast", "PointMethod", "SLidR"]

@@ -9,6 +9,7 @@ from densecl.lazy import lazy_names
 
 _HOMES = {
     "PairFolder": "folder",
+    "Partition": "partitions",
     "ScanPair": "posed",
     "at_most": "selection",
     "at_most_per_row": "selection",

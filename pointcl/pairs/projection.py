@@ -82,7 +82,9 @@ def match_by_projection(
     return pairs, {name: int(mask.sum()) for name, mask in counts.items()}
 
 
-def read_pixels(links: Links, shape: tuple[int, int], size: tuple[int, int]) -> Resample:
+def read_pixels(
+    links: Links, shape: tuple[int, int], size: tuple[int, int], *, align_corners: bool = False
+) -> Resample:
     """Bilinear reading of the pictures' feature maps at the pixel of each link.
 
     ``read_pixels(...).apply(features)`` gives one row per link from the rows of I maps. Within half
@@ -92,14 +94,22 @@ def read_pixels(links: Links, shape: tuple[int, int], size: tuple[int, int]) -> 
         links: P of them, to pixels of the views, inside the views.
         shape: (h, w) of the maps.
         size: (H, W) of the views.
+        align_corners: whether the centres of the corner cells lie on those of the corner pixels,
+            as ``F.interpolate`` has it; False = cells tile the view.
 
     Raises:
         ValueError: a pixel lies outside the views.
     """
     _refuse_outside(links, size)
     (h, w), (height, width) = shape, size
-    x = (links.pixel[:, 0] * (w / width) - 0.5).clamp(0, w - 1)
-    y = (links.pixel[:, 1] * (h / height) - 0.5).clamp(0, h - 1)
+    if align_corners:
+        x, y = (
+            (links.pixel[:, axis] - 0.5) * ((cells - 1) / max(pixels - 1, 1))
+            for axis, cells, pixels in ((0, w, width), (1, h, height))
+        )
+    else:
+        x, y = links.pixel[:, 0] * (w / width) - 0.5, links.pixel[:, 1] * (h / height) - 0.5
+    x, y = x.clamp(0, w - 1), y.clamp(0, h - 1)
     left, top = x.floor().long(), y.floor().long()
     src, weight = [], []
     for down in (0, 1):

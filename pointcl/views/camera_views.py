@@ -111,9 +111,7 @@ class CameraPictures:
             return list(range(len(names)))
         lacking = [name for name in self.cameras if name not in names]
         if lacking:
-            raise UsageError(
-                f"{scan.name} has no camera {lacking[0]!r}", needed=f"some of {names}"
-            )
+            raise UsageError(f"{scan.name} has no camera {lacking[0]!r}", needed=f"some of {names}")
         return [names.index(name) for name in self.cameras]
 
     def links(self, scan: Scan, cameras: Sequence[Camera]) -> Links:

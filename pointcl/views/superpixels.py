@@ -99,4 +99,3 @@ def _build(method: Mapping[str, Any]) -> ImageSegmentation:
             needed="a segmentation of images, e.g. 'Slic' or 'Felzenszwalb'",
         )
     return segmentation
-
