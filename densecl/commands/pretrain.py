@@ -136,7 +136,8 @@ def read_config(args: argparse.Namespace, material: Material = PICTURES) -> Conf
         changes["seed"] = args.seed
     if args.data is not None:
         own = material.data_config(args.data, args.skip_unreadable)
-        changes["data"] = {"_delete_": True, **own}
+        # first, so that options of the command line add to it
+        changes = {"data": {"_delete_": True, **own}, **changes}
     elif args.skip_unreadable:
         changes["data.on_error"] = "skip"
     return load_config(args.config, changes, domain=material.domain())

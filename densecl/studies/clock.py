@@ -16,7 +16,8 @@ from densecl.studies.cells import PretrainCell, TransferCell
 from densecl.transfer.cells import digest
 from densecl.transfer.compute import forward_flops, pretraining_flops
 from densecl.transfer.finetuning import FinetuneSpec, segmentor_of
-from densecl.transfer.tables import step_flops
+from densecl.transfer.frozen import FrozenSpec
+from densecl.transfer.of_images import step_flops
 
 AnyCell = PretrainCell | TransferCell
 RECENT = 20
@@ -88,6 +89,7 @@ class Clock:
             decides = [config[name] for name in ("method", "views", "loader", "train")]
             return cell.steps * self._cached(decides, lambda: pretraining_flops(config, 1))
         study, task = cell.table.study, cell.table.study.protocol.spec
+        assert isinstance(task, (FinetuneSpec, FrozenSpec))
         size = _size(study.val, task.resize)
         if isinstance(task, FinetuneSpec):
             steps = study.spec(cell.row, 0.0).steps

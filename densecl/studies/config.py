@@ -13,9 +13,9 @@ from mmengine.config import Config
 from densecl.engine.config import find_config, parse_overrides
 from densecl.engine.names import unknown_name
 from densecl.errors import UsageError
+from densecl.transfer.kind import CONTROLS
+from densecl.transfer.of_images import resolve
 from densecl.transfer.protocol_file import DEFAULTS as PROTOCOL_DEFAULTS
-from densecl.transfer.protocol_file import resolve
-from densecl.transfer.tables import CONTROLS
 
 VERSION = 1
 PARTS = ("unlabelled", "train", "val", "test")

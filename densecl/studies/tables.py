@@ -20,12 +20,12 @@ from densecl.transfer.compute import pretraining_flops
 from densecl.transfer.controls import permuted_within_layers, scratch_long_steps
 from densecl.transfer.finetuning import FinetuneSpec
 from densecl.transfer.frozen import FrozenSpec
+from densecl.transfer.of_images import random_reestimated, step_flops
 from densecl.transfer.probe import ProbeSpec
 from densecl.transfer.protocol_file import ProtocolFile, check_protocol
 from densecl.transfer.run import check_rows
 from densecl.transfer.study import Protocol, RowSpec, Study
 from densecl.transfer.subsets import Subset, draw_for, write_subset
-from densecl.transfer.tables import random_reestimated, step_flops
 from densecl.transfer.task import Task
 
 Cells = Mapping[tuple[str, int], Mapping[int, Pretraining]]

@@ -46,16 +46,16 @@ def scratch_long_steps(steps: int, pretraining_cost: float, step_cost: float) ->
 
 
 def reestimated_batchnorm(
-    model: nn.Module, batches: Iterable[Tensor], limit: int | None = None
+    model: nn.Module, batches: Iterable[Any], limit: int | None = None
 ) -> dict[str, Tensor]:
-    """The model's weights with batch-norm statistics re-estimated from unlabelled images.
+    """The model's weights with batch-norm statistics re-estimated from unlabelled data.
 
-    Isolates what a pretraining run gives by merely having seen the images: with random weights
+    Isolates what a pretraining run gives by merely having seen the data: with random weights
     this is a control; running statistics are the plain average over the batches.
 
     Args:
         model: a backbone; it is not changed.
-        batches: normalised images (B, 3, H, W).
+        batches: what the model takes: normalised images (B, 3, H, W), sparse tensors.
         limit: at most this many batches.
 
     Raises:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -23,13 +22,34 @@ from densecl.diagnostics.segmentation_metrics import (
 from densecl.errors import UsageError
 from densecl.transfer.images import LabelledImages, class_weights, training_batch
 from densecl.transfer.initialisation import Init, starting_backbone, transplant
+from densecl.transfer.scores import scores_of
 from densecl.transfer.segmentation import (
     build_segmentor,
     logits_of,
     predict,
     segmentation_loss,
 )
+from densecl.transfer.training import (
+    FinetuneResult,
+    learning_rate,
+    make_optimizer,
+    parameter_groups,
+    train_steps,
+)
 from densecl.views.photometric import Photometric
+
+__all__ = [
+    "FinetuneResult",
+    "FinetuneSpec",
+    "build_started",
+    "evaluate",
+    "finetune",
+    "learning_rate",
+    "make_optimizer",
+    "parameter_groups",
+    "segmentor_of",
+    "to_input",
+]
 
 _HEAD, _NOISE = 21, 22  # streams of one seed
 
@@ -101,6 +121,10 @@ class FinetuneSpec:
         """The run at one learning rate, and of other length if ``steps`` is given."""
         return replace(self, lr=rate, steps=self.steps if steps is None else steps)
 
+    def select(self, dataset: Any, indices: Sequence[int] | None = None) -> LabelledImages:
+        """The images of a data set at the indices given."""
+        return LabelledImages(dataset, indices, resize=self.resize)
+
     def run(
         self,
         init: Init,
@@ -122,75 +146,11 @@ class FinetuneSpec:
         segmentor.load_state_dict(state)
         return segmentor.to(device)
 
-    def confusion(
+    def score(
         self, segmentor: nn.Module, images: LabelledImages, device: str | torch.device
-    ) -> np.ndarray:
-        """``evaluate``."""
-        return evaluate(segmentor, self, images, device)
-
-
-@dataclass
-class FinetuneResult:
-    """What one run yields.
-
-    Attributes:
-        miou: on the evaluation images, over the classes present there. 0.0 when diverged.
-        iou: per class, NaN where absent from the truth.
-        confusion: (L, L) as nested lists.
-        curve: (step, training loss) points, each the mean since the last.
-        seconds: wall time of training and of evaluation.
-        feature_difference: largest difference between the features of the pretrained backbone
-            and of the segmentor's at the start (see ``transplant``).
-        diverged: the loss stopped being finite; training ended there.
-    """
-
-    miou: float
-    iou: list[float]
-    confusion: list[list[int]]
-    curve: list[tuple[int, float]]
-    seconds: dict[str, float]
-    feature_difference: float
-    diverged: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN becomes None."""
-        values = asdict(self)
-        values["iou"] = [None if math.isnan(value) else value for value in self.iou]
-        return values
-
-
-def learning_rate(spec: FinetuneSpec, step: int) -> float:
-    """Rate of ``step`` (from 0): linear warm-up, then poly or cosine to zero at ``spec.steps``."""
-    if step < spec.warmup:
-        return spec.lr * (step + 1) / (spec.warmup + 1)
-    done = (step - spec.warmup) / max(1, spec.steps - spec.warmup)
-    if spec.schedule == "poly":
-        return spec.lr * (1 - done) ** 0.9
-    return spec.lr * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def parameter_groups(segmentor: nn.Module, spec: FinetuneSpec) -> list[dict[str, Any]]:
-    """Groups by (head or backbone) and (decayed or not), with the head's rate multiplier."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in segmentor.named_parameters():
-        key = (not name.startswith("backbone."), parameter.ndim > 1)
-        groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "weight_decay": spec.weight_decay if decayed else 0.0,
-            "multiplier": spec.head_lr if head else 1.0,
-        }
-        for (head, decayed), parameters in groups.items()
-    ]
-
-
-def make_optimizer(segmentor: nn.Module, spec: FinetuneSpec) -> torch.optim.Optimizer:
-    """SGD or AdamW over ``parameter_groups``."""
-    groups = parameter_groups(segmentor, spec)
-    if spec.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
-    return torch.optim.AdamW(groups, lr=spec.lr)
+    ) -> dict[str, Any]:
+        """``evaluate``, as plain values."""
+        return scores_of(evaluate(segmentor, self, images, device))
 
 
 def to_input(images: np.ndarray, spec: FinetuneSpec, device: torch.device) -> Tensor:
@@ -321,7 +281,6 @@ def _train(
     on_step: Callable[[int, float], None] | None,
 ) -> tuple[list[tuple[int, float]], bool]:
     """The loop; returns the loss curve and whether the loss stopped being finite."""
-    optimizer = make_optimizer(segmentor, spec)
     autocast = (
         torch.autocast(device.type, dtype=torch.bfloat16) if spec.amp == "bf16" else nullcontext()
     )
@@ -330,13 +289,8 @@ def _train(
     if spec.class_weights == "root":
         found = class_weights(train, spec.num_classes, spec.ignore)
         weights = torch.from_numpy(found).to(device)
-    segmentor.train(True)
-    curve: list[tuple[int, float]] = []
-    since: list[float] = []
-    for step in range(spec.steps):
-        rate = learning_rate(spec, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["multiplier"]
+
+    def loss_of(step: int) -> Tensor:
         images, labels = training_batch(
             train,
             batch_size=spec.batch_size,
@@ -351,21 +305,9 @@ def _train(
         with autocast:
             logits = logits_of(segmentor, to_input(images, spec, device))
         target = torch.from_numpy(labels).long().to(device)
-        loss = segmentation_loss(segmentor, logits, target, weights)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if spec.grad_clip is not None:
-            nn.utils.clip_grad_norm_(segmentor.parameters(), spec.grad_clip)
-        optimizer.step()
-        since.append(loss.item())
-        if on_step is not None:
-            on_step(step, since[-1])
-        if not math.isfinite(since[-1]):
-            return [*curve, (step + 1, since[-1])], True
-        if (step + 1) % spec.curve_every == 0 or step + 1 == spec.steps:
-            curve.append((step + 1, math.fsum(since) / len(since)))
-            since = []
-    return curve, False
+        return segmentation_loss(segmentor, logits, target, weights)
+
+    return train_steps(segmentor, spec, loss_of, on_step)
 
 
 @torch.no_grad()

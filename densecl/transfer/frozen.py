@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.initialisation import Init, starting_backbone
 from densecl.transfer.probe import ProbeSpec, Readout, fit_readout, score_readout
+from densecl.transfer.scores import scores_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,10 @@ class FrozenSpec:
         """The probe at one weight decay; it has no steps."""
         return replace(self, probe=replace(self.probe, decay=rate))
 
+    def select(self, dataset: Any, indices: Sequence[int] | None = None) -> LabelledImages:
+        """The images of a data set at the indices given."""
+        return LabelledImages(dataset, indices, resize=self.resize)
+
     def run(
         self,
         init: Init,
@@ -69,9 +72,7 @@ class FrozenSpec:
         fitted = time.perf_counter()
         found = score_readout(backbone, readout, evaluation, self.probe)
         result = {
-            "miou": found.miou,
-            "iou": [None if math.isnan(value) else value for value in found.iou],
-            "confusion": found.confusion.tolist(),
+            **scores_of(found.confusion),
             "seconds": {"train": fitted - began, "evaluate": time.perf_counter() - fitted},
             "feature_difference": 0.0,
             "diverged": False,
@@ -84,11 +85,12 @@ class FrozenSpec:
         """The fitted map on the backbone that it was fitted to."""
         return Probed(self._backbone(init, seed, device), Readout(**state))
 
-    def confusion(
+    def score(
         self, trained: Probed, images: LabelledImages, device: str | torch.device
-    ) -> np.ndarray:
-        """(L, L) counts on other images."""
-        return score_readout(trained.backbone, trained.readout, images, self.probe).confusion
+    ) -> dict[str, Any]:
+        """Scores on other images."""
+        found = score_readout(trained.backbone, trained.readout, images, self.probe)
+        return scores_of(found.confusion)
 
     def _backbone(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
         return starting_backbone(init, self.backbone, seed).to(device).eval()

@@ -1,8 +1,4 @@
-"""Labelled images as arrays, and the crops that fine-tuning sees.
-
-Every random choice is a function of (seed, step): two runs with the same seed see the same
-crops in the same order, whatever the row of the table, so that rows differ by weights alone.
-"""
+"""Labelled images as arrays, and the crops that fine-tuning sees."""
 
 from __future__ import annotations
 
@@ -16,9 +12,12 @@ from densecl.data.sample import Sample
 from densecl.data.seeding import rng
 from densecl.diagnostics.segmentation_metrics import IGNORE
 from densecl.errors import UsageError
+from densecl.transfer.selection import Selection, batch_positions, root_weights
 from densecl.views.photometric import Photometric, apply_colour, draw_colour
 
-_ORDER, _CROP, _COLOUR = 11, 12, 13  # streams of one seed
+__all__ = ["LabelledDataset", "LabelledImages", "batch_positions", "class_weights", "random_crop"]
+
+_CROP, _COLOUR = 12, 13  # streams of one seed, beside the order of ``batch_positions``
 
 
 class LabelledDataset(Protocol):
@@ -33,20 +32,20 @@ class LabelledDataset(Protocol):
         ...
 
 
-class LabelledImages:
-    """The images of a data set at the indices given, decoded once while they fit.
+class LabelledImages(Selection[tuple[np.ndarray, np.ndarray]]):
+    """The images of a data set at the indices given: (H, W, 3) uint8 and (H0, W0) uint8 labels.
 
     Args:
         dataset: yields samples with ``maps["label"]``.
-        indices: which items, in order; None = all.
+        indices, cache_bytes: see ``Selection``.
         resize: (H, W) that images are resized to, or None. Labels keep their own size in
             ``__getitem__``; ``training_pair`` resizes both.
-        cache_bytes: decoded arrays are kept until this many bytes are used, then decoded anew
-            at each access.
 
     Raises:
         UsageError: the selection is empty.
     """
+
+    what = "image"
 
     def __init__(
         self,
@@ -56,30 +55,16 @@ class LabelledImages:
         resize: tuple[int, int] | None = None,
         cache_bytes: int = 1 << 30,
     ) -> None:
-        self.dataset = dataset
-        self.indices = list(range(len(dataset)) if indices is None else indices)
-        if not self.indices:
-            raise UsageError("no labelled image selected", fix="check the subset file and split")
+        super().__init__(dataset, indices, cache_bytes)
         self.resize = resize
-        self._room = cache_bytes
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def name(self, position: int) -> str:
-        """Name of the image at ``position`` of the selection."""
-        return self.dataset.name(self.indices[position])
-
-    def __getitem__(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) uint8 and label map (H0, W0) uint8.
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and label map.
 
         Raises:
             UsageError: the sample carries no label map.
         """
-        if position in self._cache:
-            return self._cache[position]
-        sample = self.dataset[self.indices[position]]
+        sample = self.dataset[index]
         frame = sample.frames[0]
         if "label" not in frame.maps:
             raise UsageError(
@@ -90,12 +75,11 @@ class LabelledImages:
         image, label = frame.image, frame.maps["label"]
         if self.resize is not None and image.shape[:2] != self.resize:
             image = _resize_image(image, self.resize)
-        pair = (np.ascontiguousarray(image), np.ascontiguousarray(label.astype(np.uint8)))
-        size = pair[0].nbytes + pair[1].nbytes
-        if size <= self._room:
-            self._room -= size
-            self._cache[position] = pair
-        return pair
+        return np.ascontiguousarray(image), np.ascontiguousarray(label.astype(np.uint8))
+
+    def size_of(self, item: tuple[np.ndarray, np.ndarray]) -> int:
+        """Bytes of both arrays."""
+        return item[0].nbytes + item[1].nbytes
 
     def training_pair(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and label map of one common size."""
@@ -110,22 +94,6 @@ def _resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(image, (size[1], size[0]), interpolation=method)
-
-
-def batch_positions(count: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Positions of one training batch: shuffled passes over ``count`` items, laid end to end.
-
-    Args:
-        count: number of training images; may be smaller than the batch.
-        batch_size: items per step.
-        step: from 0.
-        seed: of the run.
-    """
-    positions = []
-    for place in range(step * batch_size, (step + 1) * batch_size):
-        epoch, offset = divmod(place, count)
-        positions.append(int(rng(seed, _ORDER, epoch).permutation(count)[offset]))
-    return positions
 
 
 def random_crop(
@@ -222,6 +190,4 @@ def class_weights(images: LabelledImages, num_classes: int, ignore: int = IGNORE
     for position in range(len(images)):
         label = images[position][1]
         count += np.bincount(label[label != ignore].ravel(), minlength=num_classes)
-    seen = count > 0
-    weight = np.where(seen, 1 / np.sqrt(np.maximum(count, 1)), 0.0)
-    return (weight * seen.sum() / max(weight.sum(), 1e-12)).astype(np.float32)
+    return root_weights(count)

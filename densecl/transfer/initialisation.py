@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,38 @@ TOLERANCE = 1e-4
 order differ by 1e-6, a missing or misplaced tensor by 1e-1."""
 
 
-def random_backbone(backbone: Mapping[str, Any], seed: int) -> nn.Module:
+def random_backbone(
+    backbone: Mapping[str, Any], seed: int, build: Callable[..., nn.Module] = build_backbone
+) -> nn.Module:
     """A freshly initialised backbone, a function of (config, seed); torch's state is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_backbone(backbone)
+        return build(backbone)
 
 
-def starting_backbone(init: Init, backbone: Mapping[str, Any], seed: int) -> nn.Module:
+def starting_backbone(
+    init: Init,
+    backbone: Mapping[str, Any],
+    seed: int,
+    *,
+    build: Callable[..., nn.Module] = build_backbone,
+    load: Callable[..., nn.Module] = load_backbone,
+) -> nn.Module:
     """The backbone that a run starts from, in our own implementation.
 
     Args:
         init: see ``Init``.
         backbone: config of the backbone, as it was pretrained.
         seed: of the random weights when ``init`` is None.
+        build: from a config to a backbone.
+        load: from a file to a backbone.
 
     Raises:
         UsageError: a state dict that does not fit the config key by key.
     """
     if isinstance(init, (str, Path)):
-        return load_backbone(init)
-    model = random_backbone(backbone, seed)
+        return load(init)
+    model = random_backbone(backbone, seed, build)
     if init is not None:
         try:
             model.load_state_dict(dict(init), strict=True)

@@ -16,11 +16,10 @@ from typing import Any
 
 import torch
 
-from densecl.diagnostics.segmentation_metrics import iou_per_class, mean_iou
 from densecl.errors import UsageError
 from densecl.files import read_json, write_atomically, write_json
 from densecl.transfer.cells import Cell, CellStore, data_fingerprint, digest
-from densecl.transfer.images import LabelledDataset, LabelledImages
+from densecl.transfer.selection import Items, Selection
 from densecl.transfer.statistics import Pair
 from densecl.transfer.study import Protocol, RowSpec, Study
 from densecl.transfer.subsets import Subset
@@ -34,13 +33,14 @@ def run_table(
     seeds: Sequence[int],
     out_dir: str | Path,
     *,
-    train: LabelledDataset,
-    val: LabelledDataset,
-    test: LabelledDataset | Callable[[], LabelledDataset] | None = None,
+    train: Items,
+    val: Items,
+    test: Items | Callable[[], Items] | None = None,
     max_hours: float | None = None,
     resume: bool = True,
     world_version: str = "",
     demo: bool = False,
+    rate: str = "lr",
     device: str | torch.device = "cpu",
     log: Callable[[str], None] = print,
 ) -> Table:
@@ -52,7 +52,8 @@ def run_table(
         subsets: label subsets of ``train``; the same for every row.
         seeds: pretraining seeds; also the seed of head, crops and dropout, so that the rows of
             a pair differ in their starting weights alone.
-        out_dir: gets ``cells/``, ``summary.json`` and ``table.md``.
+        out_dir: gets ``cells/``, ``summary.json``, ``table.md`` and, where runs score single items,
+            ``items.json``.
         train, val: labelled data sets.
         test: the test split, or a function that opens it; it is touched when the table is
             complete and not before. None scores on validation.
@@ -60,6 +61,7 @@ def run_table(
         resume: use finished runs found in ``out_dir``; False repeats all.
         world_version: version of generated data.
         demo: mark the table as too small to mean anything.
+        rate: what the grid is of.
         device: where to run.
         log: takes progress lines.
 
@@ -74,14 +76,15 @@ def run_table(
     study = Study(rows, protocol, pairs, train, val, store, device, resume)
     _check_inputs(study)
     _run_cells(study, max_hours, log)
-    return write_table(study, out, test=test, world_version=world_version, demo=demo, log=log)
+    about: dict[str, Any] = {"world_version": world_version, "demo": demo, "rate": rate}
+    return write_table(study, out, test=test, log=log, **about)
 
 
 def write_table(
     study: Study,
     out: Path,
     *,
-    test: LabelledDataset | Callable[[], LabelledDataset] | None = None,
+    test: Items | Callable[[], Items] | None = None,
     world_version: str = "",
     demo: bool = False,
     rate: str = "lr",
@@ -122,6 +125,8 @@ def write_table(
         "pretraining": math.fsum(row.pretraining_seconds for row in table.rows),
     }
     write_json(out / "summary.json", table.to_dict())
+    if items := _items(study, held_out):
+        write_json(out / "items.json", {"split": table.split, "rows": items})
     markdown = table.to_markdown()
     write_atomically(
         out / "table.md", lambda temporary: temporary.write_text(markdown, encoding="utf-8")
@@ -213,7 +218,7 @@ def _chosen(study: Study, row: RowSpec) -> list[tuple[tuple[int, Subset], Cell]]
 
 
 def _read_test(
-    study: Study, dataset: LabelledDataset, out: Path, log: Callable[[str], None]
+    study: Study, dataset: Items, out: Path, log: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, Any]], int]:
     """Score the chosen runs on the test split in one pass.
 
@@ -229,12 +234,15 @@ def _read_test(
         # written before the read: an interrupted pass that is taken up again is the same read
         reads.append(table)
         write_json(ledger, reads)
-    images = LabelledImages(dataset, resize=study.protocol.spec.resize)
+    selections: dict[str, Selection] = {}
     results = {}
     for row, pair, cell in chosen:
         result = study.store.test_result(cell, data) if study.resume else None
         if result is None:
-            result = _score(study, row, pair, cell, images)
+            own = row.name if row.task else ""
+            if own not in selections:
+                selections[own] = cell.spec.select(dataset)
+            result = _score(study, row, pair, cell, selections[own])
             study.store.save_test_result(cell, data, result)
         results[cell.key()] = result
     for row, (position, pair) in itertools.product(study.rows, enumerate(study.pairs)):
@@ -247,23 +255,19 @@ def _read_test(
 
 
 def _score(
-    study: Study, row: RowSpec, pair: tuple[int, Subset], cell: Cell, images: LabelledImages
+    study: Study, row: RowSpec, pair: tuple[int, Subset], cell: Cell, items: Selection
 ) -> dict[str, Any]:
-    """Result of a finished run on other images; repeats the run if its weights were not kept."""
+    """Result of a finished run on other items; repeats the run if its weights were not kept."""
     weights = study.store.weights(cell)
     if weights is None:
         trained = study.run(row, pair, cell)
     else:
         init = row.init_for(pair[0])
         trained = cell.spec.restore(weights, init, seed=pair[0], device=study.device)
-    confusion = cell.spec.confusion(trained, images, study.device)
-    diverged = study.results[cell.key()]["diverged"]
-    iou = iou_per_class(confusion).tolist()
-    return {
-        "miou": 0.0 if diverged else mean_iou(confusion),
-        "iou": [None if math.isnan(value) else value for value in iou],
-        "confusion": confusion.tolist(),
-    }
+    result = cell.spec.score(trained, items, study.device)
+    if study.results[cell.key()]["diverged"]:
+        result["miou"] = 0.0
+    return result
 
 
 def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row:
@@ -294,6 +298,17 @@ def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row
         notes=row.notes,
         trained=(chosen[0][1].spec, study.store.weights_path(chosen[0][1])) if chosen else None,
     )
+
+
+def _items(study: Study, held_out: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Row -> pair -> item -> scores, where the runs scored single items."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in study.rows:
+        for (seed, subset), cell in _chosen(study, row):
+            result = held_out.get(cell.key(), study.results[cell.key()])
+            if "items" in result:
+                found.setdefault(row.name, {})[f"seed{seed}, {subset.name}"] = result["items"]
+    return found
 
 
 def _protocol_dict(study: Study) -> dict[str, Any]:

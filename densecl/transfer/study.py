@@ -12,8 +12,8 @@ import torch
 from densecl.errors import UsageError
 from densecl.transfer.cells import Cell, CellStore, data_fingerprint, init_fingerprint
 from densecl.transfer.grid import Choice, choose_learning_rate
-from densecl.transfer.images import LabelledDataset, LabelledImages
 from densecl.transfer.initialisation import Init
+from densecl.transfer.selection import Items, Selection
 from densecl.transfer.statistics import Pair
 from densecl.transfer.subsets import Subset
 from densecl.transfer.task import Task, Trained
@@ -33,6 +33,7 @@ class RowSpec:
             None while they do not exist yet, and the seed's runs then wait. Without it the
             weights are read and hashed.
         steps: fine-tuning steps when they differ from the protocol's (scratch-long).
+        task: a run of another kind in place of the protocol's, for a row that is no backbone.
         pretraining_seconds: what the weights cost, for the table.
         notes: free text for the table.
     """
@@ -41,6 +42,7 @@ class RowSpec:
     init: SeededInit = None
     fingerprint: Callable[[int], str | None] | None = None
     steps: int | None = None
+    task: Task | None = None
     pretraining_seconds: float = 0.0
     notes: str = ""
 
@@ -128,8 +130,8 @@ class Study:
     rows: Sequence[RowSpec]
     protocol: Protocol
     pairs: list[tuple[int, Subset]]
-    train: LabelledDataset
-    val: LabelledDataset
+    train: Items
+    val: Items
     store: CellStore
     device: str | torch.device
     resume: bool
@@ -138,11 +140,11 @@ class Study:
 
     def __post_init__(self) -> None:
         self._data = (data_fingerprint(self.train), data_fingerprint(self.val))
-        self._val_images = LabelledImages(self.val, resize=self.protocol.spec.resize)
+        self._judged: dict[str, Selection] = {}
 
     def spec(self, row: RowSpec, lr: float) -> Task:
         """The run of a row at one point of the grid."""
-        return self.protocol.spec.at(lr, row.steps)
+        return (row.task or self.protocol.spec).at(lr, row.steps)
 
     def ready(self, row: RowSpec, seed: int) -> bool:
         """Whether the row's weights of a seed exist."""
@@ -213,11 +215,19 @@ class Study:
             for lr in self.rates(row, position) or ()
         )
 
+    def _validation(self, row: RowSpec) -> Selection:
+        """The validation split as the row's runs read it, read once."""
+        own = row.name if row.task else ""
+        if own not in self._judged:
+            self._judged[own] = (row.task or self.protocol.spec).select(self.val)
+        return self._judged[own]
+
     def run(self, row: RowSpec, pair: tuple[int, Subset], cell: Cell) -> Trained:
         """Do a run and store it; returns what was trained."""
-        images = LabelledImages(self.train, pair[1].indices(self.train), resize=cell.spec.resize)
+        items = cell.spec.select(self.train, pair[1].indices(self.train))
+        judged = self._validation(row)
         result, trained = cell.spec.run(
-            row.init_for(pair[0]), images, self._val_images, seed=pair[0], device=self.device
+            row.init_for(pair[0]), items, judged, seed=pair[0], device=self.device
         )
         if self.protocol.keep_weights:
             self.store.save_weights(cell, trained.state_dict())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from densecl.data.seeding import rng
 from densecl.errors import UsageError
 from densecl.files import write_atomically, write_json
 
+SEQUENCE = "sequence"
 _STREAM = 0x5AB5E7  # keeps these draws apart from other users of the same seed
 
 
@@ -61,7 +62,12 @@ class Subset:
 
 
 def draw_subsets(
-    names: Sequence[str], fractions: Sequence[float], seed: int, *, blocks: int | None = None
+    names: Sequence[str],
+    fractions: Sequence[float],
+    seed: int,
+    *,
+    blocks: int | None = None,
+    sequences: Sequence[str] | None = None,
 ) -> dict[float, tuple[str, ...]]:
     """Draw nested subsets: a smaller one is always part of a larger one of the same seed.
 
@@ -74,6 +80,8 @@ def draw_subsets(
             made of whole temporal blocks (the last one cut short): neighbouring video frames
             are near copies, and single frames from everywhere would be worth nearly as much
             as all of them.
+        sequences: drive, scene or room of each name: whole ones are drawn, ``max(1, round(fraction
+            * S))`` of S, and a fraction is one of sequences. Without ``blocks`` only.
 
     Returns:
         fraction -> names in the order of ``names``.
@@ -93,6 +101,14 @@ def draw_subsets(
     if blocks is not None and not 1 <= blocks <= count:
         raise UsageError(f"{blocks} blocks over {count} images", needed=f"1 to {count} blocks")
     generator = rng(seed, _STREAM)
+    if sequences is not None:
+        _, first, group = np.unique(np.asarray(sequences), return_index=True, return_inverse=True)
+        order = generator.permutation(len(first))[np.argsort(np.argsort(first))]
+        share = {f: max(1, round(f * len(first))) for f in fractions}
+        return {
+            f: tuple(names[i] for i in np.flatnonzero(order[group] < most).tolist())
+            for f, most in share.items()
+        }
     runs = np.array_split(np.arange(count), blocks or count)
     order = np.concatenate([runs[k] for k in generator.permutation(len(runs))])
     drawn = {}
@@ -103,17 +119,36 @@ def draw_subsets(
 
 
 def draw_for(
-    dataset: Named, fractions: Sequence[float], seeds: Sequence[int], *, blocks: int | None = None
+    dataset: Named,
+    fractions: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    blocks: int | str | None = None,
 ) -> dict[float, list[Subset]]:
     """One subset per fraction and seed, named like ``5%-seed0``.
 
+    Args:
+        dataset: the whole labelled set.
+        fractions, seeds: see ``draw_subsets``.
+        blocks: a number of temporal blocks; ``sequence``: whole ones of ``dataset.sequences``.
+
     Raises:
-        UsageError: as ``draw_subsets``.
+        UsageError: as ``draw_subsets``; or the data set knows no sequences.
     """
     names = [dataset.name(i) for i in range(len(dataset))]
+    how: dict[str, Any] = {"blocks": blocks}
+    if blocks == SEQUENCE:
+        if not hasattr(dataset, "sequences"):
+            raise UsageError(
+                f"blocks = {SEQUENCE!r}: {type(dataset).__name__} knows no sequences",
+                needed="None, or a number of temporal blocks",
+            )
+        how = {"sequences": dataset.sequences}
+    elif isinstance(blocks, str):
+        raise UsageError(f"blocks = {blocks!r}", needed=f"None, a number, or {SEQUENCE!r}")
     result: dict[float, list[Subset]] = {fraction: [] for fraction in fractions}
     for seed in seeds:
-        for fraction, items in draw_subsets(names, fractions, seed, blocks=blocks).items():
+        for fraction, items in draw_subsets(names, fractions, seed, **how).items():
             result[fraction].append(Subset(f"{fraction * 100:g}%-seed{seed}", items))
     return result
 

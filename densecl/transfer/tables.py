@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from densecl.engine.config import parse_config_text
-from densecl.engine.device import pick_amp, pick_device
+from densecl.engine.device import pick_device
 from densecl.errors import UsageError
-from densecl.transfer.compute import TRAIN, forward_flops, pretraining_flops
-from densecl.transfer.controls import (
-    permuted_within_layers,
-    reestimated_batchnorm,
-    scratch_long_steps,
-)
-from densecl.transfer.finetuning import FinetuneSpec, segmentor_of, to_input
-from densecl.transfer.initialisation import random_backbone
+from densecl.transfer.controls import permuted_within_layers, scratch_long_steps
+from densecl.transfer.kind import Checkpoints, Kind
+from densecl.transfer.of_images import PICTURES
 from densecl.transfer.protocol_file import ProtocolFile
 from densecl.transfer.run import run_table
 from densecl.transfer.study import Protocol, RowSpec
 from densecl.transfer.subsets import Subset, draw_for, write_subset
 from densecl.transfer.table import Table
-from densecl.weights import load_backbone, read_weights
-
-CONTROLS = ("scratch-long", "batchnorm", "permuted")
-BATCHNORM_IMAGES, BATCHNORM_BATCH = 512, 32
-
-Checkpoints = Mapping[str, Mapping[int, Path]]
+from densecl.transfer.task import Task
+from densecl.weights import read_weights
 
 
 def transfer_tables(
@@ -39,7 +29,8 @@ def transfer_tables(
     checkpoints: Checkpoints,
     out: Path,
     *,
-    controls: Sequence[str] = CONTROLS,
+    kind: Kind = PICTURES,
+    controls: Sequence[str] | None = None,
     fractions: Sequence[float] | None = None,
     test: bool = True,
     max_hours: float | None = None,
@@ -54,7 +45,8 @@ def transfer_tables(
         checkpoints: row name -> pretraining seed -> weight file. Control rows are made from the
             first row's.
         out: one folder a fraction is made in it, with cells, table and label subsets.
-        controls: names from ``CONTROLS``.
+        kind: what the table is of.
+        controls: names from ``kind.controls``; None = all of them.
         fractions: of the labels; None = the protocol's.
         test: read the test split once the table is complete, if the protocol names one.
         max_hours: for each table.
@@ -68,12 +60,15 @@ def transfer_tables(
     if not checkpoints:
         raise UsageError("no checkpoint", needed="at least one row to compare with scratch")
     train, val = protocol.dataset("train"), protocol.dataset("val")
-    spec = finetune_spec(protocol, checkpoints, len(train.classes), device)
-    rows = [RowSpec("scratch"), *_control_rows(controls, checkpoints, spec, protocol, log)]
+    spec = kind.task(protocol, checkpoints, len(train.classes), device)
+    maker = _Controls(kind, checkpoints, spec, protocol, train, log)
+    reference = "scratch" if spec.steps else "random"
+    rows = [RowSpec(reference), *maker.rows(kind.controls if controls is None else controls)]
     rows += [RowSpec(name, init=dict(files)) for name, files in checkpoints.items()]
     shared = Protocol(
         spec,
         protocol.learning_rates,
+        reference=reference,
         selection=protocol.selection,  # type: ignore[arg-type]
         pairing=protocol.pairing,  # type: ignore[arg-type]
     )
@@ -93,58 +88,12 @@ def transfer_tables(
             max_hours=max_hours,
             world_version=str(getattr(train, "version", "")),
             demo=demo,
+            rate=protocol.rate,
             device=place,
             log=log,
         )
+        kind.finish(rows, tables[fraction], folder, val, log)
     return tables
-
-
-def finetune_spec(
-    protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int, device: str = "auto"
-) -> FinetuneSpec:
-    """The fine-tuning run that fits the checkpoints' backbone and input.
-
-    Raises:
-        UsageError: the checkpoints' backbones or inputs differ.
-    """
-    first: str | None = None
-    known: dict[str, Any] = {}
-    for name, files in checkpoints.items():
-        for path in dict.fromkeys(files.values()):
-            backbone = load_backbone(path)
-            meta = cast("dict[str, Any]", backbone.meta)
-            found = {"backbone": dict(meta["backbone"]), **_input_of(backbone, path)}
-            first, known = (name, found) if first is None else (first, known)
-            if found != known:
-                raise UsageError(
-                    f"rows {first!r} and {name!r} differ in backbone or input:\n"
-                    f"  {known}\n  {found}",
-                    needed="one backbone in one table, so that the rows differ in weights alone",
-                    fix="compare them in two tables",
-                )
-    chosen = dict(protocol.finetune)
-    chosen["amp"] = pick_amp(chosen.get("amp", "off"), pick_device(device))
-    return FinetuneSpec(num_classes=num_classes, **known, **chosen)
-
-
-def _input_of(backbone: nn.Module, path: Path) -> dict[str, Any]:
-    """How the file's input is normalised.
-
-    Raises:
-        UsageError: the file cannot tell, as those in detectron2's names.
-    """
-    if backbone.mean is None:
-        raise UsageError(
-            f"{path} does not say how its input is normalised",
-            needed="mean, std and channel order of the pretraining",
-            fix='densecl.weights.export(FILE, "safetensors", OUT, meta=dict(mean=..., std=..., '
-            'channel_order="RGB")) writes a file that says so',
-        )
-    return {
-        "mean": tuple(backbone.mean),  # type: ignore[arg-type]
-        "std": tuple(backbone.std),  # type: ignore[arg-type]
-        "channel_order": backbone.channel_order,
-    }
 
 
 def _listed_subsets(
@@ -158,85 +107,61 @@ def _listed_subsets(
     return drawn
 
 
-def _control_rows(
-    controls: Sequence[str],
-    checkpoints: Checkpoints,
-    spec: FinetuneSpec,
-    protocol: ProtocolFile,
-    log: Callable[[str], None],
-) -> Iterator[RowSpec]:
-    name, files = next(iter(checkpoints.items()))
-    for control in controls:
+@dataclass(frozen=True)
+class _Controls:
+    """Makes the control rows of a table from its first checkpoint."""
+
+    kind: Kind
+    checkpoints: Checkpoints
+    task: Task
+    protocol: ProtocolFile
+    train: Any
+    log: Callable[[str], None]
+
+    def rows(self, names: Sequence[str]) -> Iterator[RowSpec]:
+        for name in names:
+            if name not in self.kind.controls:
+                raise UsageError(
+                    f"control {name!r}", needed="one of " + ", ".join(self.kind.controls)
+                )
+            row = self._row(name)
+            if row is not None:
+                yield row
+
+    def _row(self, control: str) -> RowSpec | None:
+        name, files = next(iter(self.checkpoints.items()))
         if control == "scratch-long":
-            steps = _long_steps(next(iter(files.values())), spec)
-            if steps is None:
-                log(f"no scratch-long row: {name} does not say what its pretraining spent")
-                continue
-            yield RowSpec("scratch-long", steps=steps, notes=f"with the compute of {name} added")
-        elif control == "batchnorm":
-            if "unlabelled" not in protocol.data:
-                log("no batchnorm row: the protocol names no unlabelled data")
-                continue
-            yield RowSpec(
-                "random, batch norm re-estimated",
-                init=random_reestimated(spec, lambda: protocol.dataset("unlabelled")),
+            return self._scratch_long(name, next(iter(files.values())))
+        if control == "batchnorm":
+            if "unlabelled" not in self.protocol.data:
+                self.log("no batchnorm row: the protocol names no unlabelled data")
+                return None
+            weights = self.kind.random_reestimated(
+                self.task, lambda: self.protocol.dataset("unlabelled")
             )
-        elif control == "permuted":
-            yield RowSpec(f"{name}, permuted", init=_permuted(files))
-        else:
-            raise UsageError(f"control {control!r}", needed="one of " + ", ".join(CONTROLS))
+            return RowSpec("random, batch norm re-estimated", init=weights)
+        if control == "permuted":
+            return RowSpec(f"{name}, permuted", init=_permuted(files, self.kind.load))
+        return self.kind.control(control, self.task, self.train)
+
+    def _scratch_long(self, name: str, path: Path) -> RowSpec | None:
+        if not self.task.steps:
+            return None  # a probe has no steps to add to
+        data = read_weights(path).data
+        spent = self.kind.pretraining_cost(data) if data.get("kind") == "pretrain" else None
+        if spent is None:
+            self.log(f"no scratch-long row: {name} does not say what its pretraining spent")
+            return None
+        each = self.kind.step_cost(self.task, self.train)
+        steps = scratch_long_steps(self.task.steps, spent, each)
+        return RowSpec("scratch-long", steps=steps, notes=f"with the compute of {name} added")
 
 
-def _long_steps(path: Path, spec: FinetuneSpec) -> int | None:
-    """Steps of scratch-long, or None where the file is no pretraining checkpoint of ours."""
-    data = read_weights(path).data
-    if data.get("kind") != "pretrain":
-        return None
-    spent = pretraining_flops(parse_config_text(data["config"]), data["step"])
-    return scratch_long_steps(spec.steps, spent, step_flops(spec))
-
-
-def step_flops(spec: FinetuneSpec) -> float:
-    """Operations of one fine-tuning step."""
-    return float(TRAIN * spec.batch_size * forward_flops(segmentor_of(spec), spec.crop))
-
-
-def random_reestimated(
-    spec: FinetuneSpec, unlabelled: Callable[[], Any]
+def _permuted(
+    files: Mapping[int, Path], load: Callable[[Path], nn.Module]
 ) -> Callable[[int], dict[str, Tensor]]:
-    """Random weights of a seed, their batch-norm statistics re-estimated from unlabelled images.
-
-    Args:
-        spec: says the backbone, its input, and the size that images are cut to.
-        unlabelled: opens the data set.
-    """
-
     @cache
     def weights(seed: int) -> dict[str, Tensor]:
-        backbone = random_backbone(spec.backbone, seed)
-        return reestimated_batchnorm(backbone, _unlabelled(spec, unlabelled()))
-
-    return weights
-
-
-def _unlabelled(spec: FinetuneSpec, dataset: Any) -> Iterator[Tensor]:
-    """Normalised batches of unlabelled images, evenly spread over the data set."""
-    from densecl.views import ViewGenerator
-
-    count = min(BATCHNORM_IMAGES, len(dataset))
-    cut = ViewGenerator("none", size=spec.crop, num_views=1)
-    chosen = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
-    for start in range(0, count, BATCHNORM_BATCH):
-        images = [
-            cut(dataset[i], epoch=0)[0].image.permute(1, 2, 0)
-            for i in chosen[start : start + BATCHNORM_BATCH]
-        ]
-        yield to_input(torch.stack(images).numpy(), spec, torch.device("cpu"))
-
-
-def _permuted(files: Mapping[int, Path]) -> Callable[[int], dict[str, Tensor]]:
-    @cache
-    def weights(seed: int) -> dict[str, Tensor]:
-        return permuted_within_layers(load_backbone(files[seed]).state_dict(), seed)
+        return permuted_within_layers(load(files[seed]).state_dict(), seed)
 
     return weights

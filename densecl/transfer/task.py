@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from densecl.transfer.images import LabelledImages
 from densecl.transfer.initialisation import Init
+from densecl.transfer.selection import Selection
 
 
 class Trained(Protocol):
@@ -37,11 +36,6 @@ class Task(Protocol):
         """Optimiser steps; 0 where there are none."""
         ...
 
-    @property
-    def resize(self) -> tuple[int, int] | None:
-        """(H, W) that every image is resized to first, or None."""
-        ...
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for hashing and for the table's protocol."""
         ...
@@ -50,16 +44,26 @@ class Task(Protocol):
         """The run at one point of the grid; ``steps`` replaces its length."""
         ...
 
+    def select(self, dataset: Any, indices: Sequence[int] | None = None) -> Selection:
+        """The items of a data set at the indices given, as the run reads them; None = all."""
+        ...
+
     def run(
         self,
         init: Init,
-        train: LabelledImages,
-        evaluation: LabelledImages,
+        train: Any,
+        evaluation: Any,
         *,
         seed: int,
         device: str | torch.device,
     ) -> tuple[dict[str, Any], Any]:
         """Train and score.
+
+        Args:
+            init: starting weights of the backbone.
+            train, evaluation: from ``select``.
+            seed: of all that is drawn.
+            device: where to run.
 
         Returns:
             Plain values with at least ``miou``, ``iou``, ``confusion``, ``seconds``,
@@ -73,8 +77,11 @@ class Task(Protocol):
         """What was trained, from its state."""
         ...
 
-    def confusion(
-        self, trained: Any, images: LabelledImages, device: str | torch.device
-    ) -> np.ndarray:
-        """(L, L) counts on other images."""
+    def score(self, trained: Any, items: Any, device: str | torch.device) -> dict[str, Any]:
+        """Score on other items, from ``select``.
+
+        Returns:
+            ``scores_of`` all of them and, where single items are worth looking at, ``items``: name
+            -> scores of the item.
+        """
         ...

@@ -38,7 +38,10 @@ SCANS = pretrain.Material(
     data_help="a folder, searched recursively; a scan needs coordinates only",
     data_config=data_config,
     domain=_points,
-    next_steps=("hand over:  pointcl export {checkpoint} --to minkowski",),
+    next_steps=(
+        "hand over:  pointcl export {checkpoint} --to minkowski",
+        "its worth:  pointcl transfer --checkpoint {checkpoint}",
+    ),
 )
 
 

@@ -15,14 +15,21 @@ from docs.pages import ROOT, blocks, command_lines, inline_code, pages, words
 import densecl.cli
 import pointcl.cli
 from densecl.engine.config import find_config, list_configs, load_config, parse_overrides
+from densecl.engine.domain import IMAGES
 from densecl.engine.names import accepted_arguments, registered
 from densecl.engine.schema import FREE, OPTIM_COMMON, OPTIM_TYPES, SECTIONS, TOP
-from densecl.registry import BACKBONES, DATASETS, METHODS
+from densecl.registry import BACKBONES
+from densecl.transfer.of_images import PICTURES
 from densecl.transfer.protocol_file import DEFAULTS, read_protocol
 from densecl.views.recipe import ViewRecipe
+from pointcl.engine.domain import POINTS
+from pointcl.transfer.of_scans import SCANS
+from pointcl.views.recipe import CloudRecipe
 
 PAGES = pages()
 PROGRAMS = {"densecl": densecl.cli, "pointcl": pointcl.cli}
+DOMAINS = {"densecl": IMAGES, "pointcl": POINTS}
+FOLDERS = {"densecl": "ImageFolder", "pointcl": "ScanFolder"}
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SHELLS = ("sh", "bash", "shell", "text", "")
 PLACEHOLDER = re.compile(r"^(\.\.\.|[A-Z_]+|.*[<>*].*|my_.*|.*\.py)$")
@@ -108,18 +115,23 @@ def test_configs_and_overrides_of_written_commands_are_accepted(page):
         if PLACEHOLDER.match(name) or "/" in name:
             continue
         if arguments[0] == "transfer":
-            read_protocol(name, args.cfg_options, args.data_root)
+            kind = SCANS if program == "pointcl" else PICTURES
+            read_protocol(name, args.cfg_options, args.data_root, kind=kind)
         else:
-            load_config(name, parse_overrides(args.cfg_options))
+            own = {"_delete_": True, "type": FOLDERS[program], "root": "."}
+            data = {} if args.data is None else {"data": own}
+            changes = {**data, **parse_overrides(args.cfg_options)}
+            load_config(name, changes, domain=DOMAINS[program])
 
 
 @every_page
 def test_names_that_look_like_a_shipped_config_are_one(page):
-    shipped = list_configs()
-    named = re.findall(r"\b[a-z0-9-]+_[a-z]+\d+(?:w\d+)?_\d+xb\d+-[\w-]+px\b", page.read_text())
-    assert not set(named) - set(shipped)
-    folders = {find_config(name).parent.name for name in shipped}
-    mentioned = re.findall(r"`configs/([a-z0-9_]+)/`", page.read_text())
+    shipped = [(name, domain) for domain in DOMAINS.values() for name in list_configs(domain)]
+    pattern = r"\b[a-z0-9-]+_[a-z]+\d+[a-z]?(?:w\d+)?_\d+xb\d+-[\w.-]+(?:px|cm)\b"
+    named = re.findall(pattern, page.read_text())
+    assert not set(named) - {name for name, _ in shipped}
+    folders = {find_config(name, domain).parent.name for name, domain in shipped}
+    mentioned = re.findall(r"`configs/(?:pointcl/)?([a-z0-9_]+)/`", page.read_text())
     assert not set(mentioned) - folders
 
 
@@ -131,14 +143,20 @@ def fields_of(section: str) -> set[str]:
         return set(SECTIONS[section])
     if section == "views":
         from densecl.views import ViewGenerator
+        from pointcl.views import CloudViewGenerator
 
-        own = set(inspect.signature(ViewGenerator).parameters) - {"settings"}
-        return own | set(ViewRecipe.__dataclass_fields__)
-    registry = {"method": METHODS, "data": DATASETS}[section]
-    registered(registry, next(iter(_names(registry))), section)
+        own = set(ViewRecipe.__dataclass_fields__) | set(CloudRecipe.__dataclass_fields__)
+        for generator in (ViewGenerator, CloudViewGenerator):
+            own |= set(inspect.signature(generator).parameters) - {"settings", "overrides"}
+        return own | {"pictures"}
+    if section == "voxels":
+        return set(POINTS.sections[section])
     found = {"type", "_delete_"}
-    for cls in registry.module_dict.values():
-        found |= accepted_arguments(cls) or set()
+    for domain in DOMAINS.values():
+        registry = {"method": domain.methods, "data": domain.datasets}[section]
+        registered(registry, next(iter(_names(registry))), section)
+        for cls in registry.module_dict.values():
+            found |= accepted_arguments(cls) or set()
     return found
 
 
@@ -149,7 +167,7 @@ def _names(registry: Any) -> list[str]:
 
 @every_page
 def test_config_fields_between_backticks_exist(page):
-    sections = (*FREE, *SECTIONS, "optim")
+    sections = (*FREE, *SECTIONS, "optim", "voxels")
     own = {"predictor"}  # of the method that docs/add_a_method.md defines
     unknown = []
     for span in inline_code(page.read_text()):
@@ -205,16 +223,17 @@ def importable(dotted: str) -> bool:
     return False
 
 
-def test_protocol_fields_of_pages_are_accepted_by_name():
-    page = (ROOT / "docs" / "your_own_pictures.md").read_text()
-    block = next(b for b in blocks(page) if b.file == "my_protocol.py")
+@pytest.mark.parametrize("name", ["your_own_pictures.md", "your_own_scans.md"])
+def test_protocol_fields_of_pages_are_accepted_by_name(name):
+    page = (ROOT / "docs" / name).read_text()
+    block = next(b for b in blocks(page) if b.file and b.file.endswith("protocol.py"))
     names = [t.id for n in ast.parse(block.text).body if isinstance(n, ast.Assign)
              for t in n.targets if isinstance(t, ast.Name)]  # fmt: skip
     assert not {n for n in names if not n.startswith("_")} - set(DEFAULTS)
 
 
 def test_pages_describe_top_level_sections_that_exist():
-    known = {*FREE, *SECTIONS, "optim", *TOP}
+    known = {*FREE, *SECTIONS, "optim", "voxels", *TOP}
     for page in PAGES:
         for block in blocks(page.read_text()):
             if block.language == "python" and re.search(r"^method = dict\(", block.text, re.M):

@@ -24,9 +24,9 @@ assert camera_worlds.PaintedRooms
 PRETRAINING = [
     name for name in list_configs(POINTS) if find_config(name, POINTS).parent.name != "transfer"
 ]
-ROOMS = {"type": "Rooms", "length": 8, "views": 2, "count": 400}
+ROOMS = {"type": "Rooms", "length": 8, "views": 2, "count": 400, "colour": True}
 POSED = {"type": "PosedPairs", "dataset": ROOMS}
-FURNISHED = {"type": "Furnished", "length": 8, "count": 400}
+FURNISHED = {"type": "Furnished", "length": 8, "count": 400, "colour": True}
 PAINTED_ROOMS = {"type": "PaintedRooms", "length": 8, "count": 400}
 PAINTED = {
     "method.teacher": "random",

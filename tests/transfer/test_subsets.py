@@ -107,3 +107,42 @@ def test_draw_for_names_fraction_and_seed(blocks):
     drawn = draw_for(blocks(20), [0.1, 0.5], [0, 4])
     assert [s.name for s in drawn[0.1]] == ["10%-seed0", "10%-seed4"]
     assert set(drawn[0.1][1].items) < set(drawn[0.5][1].items)
+
+
+class Drives:
+    """Scans of 20 drives, the later a drive the more."""
+
+    def __init__(self):
+        self.sequences = [f"drive{k}" for k in range(20) for _ in range(k + 1)]
+
+    def __len__(self):
+        return len(self.sequences)
+
+    def name(self, index):
+        return f"{self.sequences[index]}/{index}"
+
+
+def test_whole_sequences_are_drawn_nested_and_in_order():
+    (small,), (large,) = draw_for(Drives(), [0.1, 0.5], [3], blocks="sequence").values()
+    assert set(small.items) < set(large.items)
+    for subset, count in ((small, 2), (large, 10)):
+        drives = list(dict.fromkeys(name.split("/")[0] for name in subset.items))
+        assert len(drives) == count
+        whole = [name for name in map(Drives().name, range(210)) if name.split("/")[0] in drives]
+        assert list(subset.items) == whole
+    other = draw_for(Drives(), [0.1], [4], blocks="sequence")[0.1][0]
+    assert other.items != small.items
+
+
+def test_sequences_need_a_data_set_that_knows_them():
+    class Bare:
+        def __len__(self):
+            return 3
+
+        def name(self, index):
+            return str(index)
+
+    with pytest.raises(UsageError, match="knows no sequences"):
+        draw_for(Bare(), [0.5], [0], blocks="sequence")
+    with pytest.raises(UsageError, match="blocks = 'town'"):
+        draw_for(Drives(), [0.5], [0], blocks="town")

@@ -12,8 +12,9 @@ from densecl.engine.config import load_config
 from densecl.engine.runner import pretrain
 from densecl.errors import UsageError
 from densecl.models.resnet import ResNet
+from densecl.transfer.of_images import finetune_spec
 from densecl.transfer.protocol_file import read_protocol
-from densecl.transfer.tables import finetune_spec, transfer_tables
+from densecl.transfer.tables import transfer_tables
 from densecl.weights.export import export
 
 PROTOCOL = """

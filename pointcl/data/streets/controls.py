@@ -32,7 +32,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "val": 40,
         "few": 0.05,
         "steps": 1200,
-        "batch": 2,
+        "batch": 4,
         "points": 400_000,
         "passes": 8,
     },

@@ -1,0 +1,168 @@
+"""Transfer on scans: what ``densecl.transfer`` has to be told about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from densecl.engine.names import check_arguments, registered, unknown_name
+from densecl.errors import UsageError
+from densecl.transfer.kind import CONTROLS, Checkpoints, Kind
+from densecl.transfer.study import RowSpec
+from densecl.transfer.task import Task
+from pointcl.engine.domain import POINTS
+from pointcl.registry import DATASETS
+from pointcl.transfer.clouds import VOXELS, voxeliser_of
+from pointcl.transfer.controls import pointwise_row, random_reestimated
+from pointcl.transfer.cost import pretraining_cost, step_cost
+from pointcl.transfer.finetuning import FinetuneSpec
+from pointcl.transfer.initialisation import FROM_CHECKPOINT, input_of
+from pointcl.transfer.probe import FrozenSpec
+from pointcl.transfer.segmentation import LOSSES
+from pointcl.views.recipe import resolve_recipe
+from pointcl.weights import load_backbone
+
+if TYPE_CHECKING:
+    from densecl.transfer.protocol_file import ProtocolFile
+    from densecl.transfer.table import Table
+
+PATHS = ("root",)
+"""Arguments of data sets that are looked up under ``data_root``."""
+FILES = ("split", "scenes", "subset", "names")
+"""Arguments that may name a file, which is looked up there if it is one."""
+FOLDERS = ("labels",)
+
+
+def _settings(spec: type, *given: str) -> frozenset[str]:
+    return frozenset(item.name for item in fields(spec)) - {"backbone", "voxels", *given}
+
+
+class _Scans(Kind):
+    domain = POINTS
+    sections = {  # noqa: RUF012
+        "finetune": _settings(FinetuneSpec, "num_classes", "lr"),
+        "probe": _settings(FrozenSpec, "num_classes", "decay"),
+    }
+    fields = {"voxels": FROM_CHECKPOINT}  # noqa: RUF012
+    controls = (*CONTROLS, "points")
+
+    def resolve(self, section: Mapping[str, Any], root: Path | None, where: str) -> dict[str, Any]:
+        section = dict(section)
+        cls = registered(DATASETS, section.get("type"), f"{where}.type")
+        check_arguments(where, section, cls)
+        if isinstance(section.get("dataset"), Mapping):
+            section["dataset"] = self.resolve(section["dataset"], root, f"{where}.dataset")
+        for key in (*PATHS, *FILES, *FOLDERS):
+            value = section.get(key)
+            if root is None or not isinstance(value, str) or Path(value).is_absolute():
+                continue
+            below = root / value
+            there = below.is_file() if key in FILES else below.is_dir()
+            if key in PATHS or there:
+                section[key] = str(below)
+        return section
+
+    def check(self, name: str, fields: Mapping[str, Any]) -> None:
+        voxels = fields["voxels"]
+        if voxels == FROM_CHECKPOINT:
+            return
+        if not isinstance(voxels, Mapping):
+            raise UsageError(
+                f"{name}: voxels = {voxels!r}",
+                needed=f"{FROM_CHECKPOINT!r}, or dict(size=..., features=[...])",
+            )
+        for key in voxels:
+            if key not in VOXELS:
+                raise unknown_name(f"{name}: voxels.{key}", key, VOXELS)
+
+    def task(
+        self, protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int, device: str
+    ) -> FinetuneSpec | FrozenSpec:
+        if not num_classes:
+            raise UsageError(
+                f"{protocol.name}: data.train has no classes",
+                needed="a labelled data set",
+                fix="give its classes, or its labels",
+            )
+        known = _common_input(protocol, checkpoints)
+        voxeliser_of(known["voxels"])  # refuses what cannot be built
+        if protocol.probe is not None:
+            return FrozenSpec(num_classes=num_classes, **known, **protocol.probe)
+        spec = FinetuneSpec(num_classes=num_classes, **known, **protocol.finetune)
+        resolve_recipe(spec.views)
+        if spec.loss not in LOSSES:
+            raise UsageError(
+                f"{protocol.name}: finetune.loss = {spec.loss!r}", needed=" or ".join(LOSSES)
+            )
+        return spec
+
+    def load(self, path: Path) -> nn.Module:
+        return load_backbone(path)
+
+    def random_reestimated(
+        self, task: Task, unlabelled: Callable[[], Any]
+    ) -> Callable[[int], dict[str, Tensor]]:
+        assert isinstance(task, (FinetuneSpec, FrozenSpec))
+        return random_reestimated(task, unlabelled)
+
+    def pretraining_cost(self, checkpoint: Mapping[str, Any]) -> float | None:
+        return pretraining_cost(checkpoint)
+
+    def step_cost(self, task: Task, train: Any) -> float:
+        assert isinstance(task, FinetuneSpec)
+        return step_cost(task, task.select(train))
+
+    def control(self, name: str, task: Task, train: Any) -> RowSpec:
+        assert isinstance(task, (FinetuneSpec, FrozenSpec))
+        return pointwise_row(task, train[0].intensity is not None)
+
+    def finish(
+        self,
+        rows: Sequence[RowSpec],
+        table: Table,
+        folder: Path,
+        val: Any,
+        log: Callable[[str], None],
+    ) -> None:
+        from pointcl.transfer.showcase import write_pictures
+
+        write_pictures(rows, table, folder, val, log)
+
+
+SCANS: Kind = _Scans()
+
+
+def _common_input(protocol: ProtocolFile, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Backbone and voxels of all checkpoints.
+
+    Raises:
+        UsageError: two of them differ, or one and the protocol.
+    """
+    first = ""
+    known: dict[str, Any] = {}
+    for name, files in checkpoints.items():
+        for path in dict.fromkeys(files.values()):
+            found = input_of(path, protocol.fields["voxels"])
+            first, known = (first, known) if known else (name, found)
+            if found != known:
+                raise UsageError(
+                    f"rows {first!r} and {name!r} differ: {_differences(known, found)}",
+                    needed="one backbone on one grid in one table, so that the rows differ in "
+                    "weights alone",
+                    fix="compare them in two tables",
+                )
+    return known
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Every entry that differs, by name."""
+    return "; ".join(
+        f"{section}.{name} = {one[section].get(name)!r} and {other[section].get(name)!r}"
+        for section in one
+        for name in sorted({*one[section], *other[section]})
+        if one[section].get(name) != other[section].get(name)
+    )
