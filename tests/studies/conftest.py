@@ -96,11 +96,8 @@ def quick(monkeypatch):
         decided = digest([self.to_dict(), init_fingerprint(init), names, seed])
         calls.append(f"probe {decided}")
         trained = SimpleNamespace(state_dict=lambda: {"salt": torch.tensor(int(decided[:6], 16))})
-        table = confusion(self, trained.state_dict()["salt"], evaluation, device)
         result = {
-            "miou": miou_of(table),
-            "iou": [0.5, None],
-            "confusion": table.tolist(),
+            **score(self, trained.state_dict()["salt"], evaluation, device),
             "seconds": {"train": 1.0, "evaluate": 1.0},
             "feature_difference": 0.0,
             "diverged": False,
@@ -110,16 +107,17 @@ def quick(monkeypatch):
     def restore(self, state, init, *, seed, device):
         return state["salt"]
 
-    def confusion(self, trained, images, device):
+    def score(self, trained, images, device):
         salt = trained if isinstance(trained, torch.Tensor) else trained.state_dict()["salt"]
         names = [images.name(i) for i in range(len(images))]
         value = int(digest([int(salt), names])[:4], 16)
-        return np.array([[value, 1000], [0, 1000]])
+        table = np.array([[value, 1000], [0, 1000]])
+        return {"miou": miou_of(table), "iou": [0.5, None], "confusion": table.tolist()}
 
     monkeypatch.setattr(pretraining.Pretraining, "run", run)
     monkeypatch.setattr(pretraining.Pretraining, "state", state)
     monkeypatch.setattr("densecl.studies.report.draw_curve", lambda path, *rest: path)
-    for name, stand_in in (("run", probe), ("restore", restore), ("confusion", confusion)):
+    for name, stand_in in (("run", probe), ("restore", restore), ("score", score)):
         monkeypatch.setattr(FrozenSpec, name, stand_in)
     return calls
 
