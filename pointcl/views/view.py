@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from densecl.errors import UsageError
 from densecl.pairs.point_set import PointSet
 from densecl.views.geometry import Affine
 from pointcl.sparse.points import SCAN_METRES
@@ -104,8 +105,9 @@ class CloudBatch:
         """Join B views.
 
         Raises:
-            ValueError: no views; or frames, names of fields or regions, or the presence of labels
-                or instances differ.
+            ValueError: no views.
+            UsageError: frames, names of fields or regions, or the presence of labels or instances
+                differ.
         """
         if not views:
             raise ValueError("cannot collate an empty list of views")
@@ -114,8 +116,10 @@ class CloudBatch:
             for what in ("frame", "fields", "regions", "label", "instance"):
                 ours, theirs = _form(getattr(first, what)), _form(getattr(view, what))
                 if ours != theirs:
-                    raise ValueError(
-                        f"{what} of {first.name!r} and {view.name!r} differ: {ours} and {theirs}"
+                    raise UsageError(
+                        f"{what} of {first.name!r} and {view.name!r} differ: {ours} and {theirs}",
+                        needed="the same for all scans of a run",
+                        fix="keep scans that carry the same together, or name their columns",
                     )
         counts = tuple(len(view) for view in views)
         return cls(

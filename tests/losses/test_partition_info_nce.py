@@ -51,7 +51,8 @@ def by_loop(query, key, cell, num_cells, temperature):
 def test_the_published_numbers_of_three_points():
     eye = torch.eye(3, dtype=torch.float64)
     values = partition_info_nce(eye, eye, PUBLISHED, 4, temperature=0.4, reduction="none")
-    assert values.mean(0).tolist() == pytest.approx([0.0262966, 0.0262966, 0.0506695, 0.0525932], abs=1e-7)  # fmt: skip
+    expected = [0.0262966, 0.0262966, 0.0506695, 0.0525932]
+    assert values.mean(0).tolist() == pytest.approx(expected, abs=1e-7)
     loss = partition_info_nce(eye, eye, PUBLISHED, 4, temperature=0.4)
     assert loss.item() == pytest.approx(0.0389639, abs=1e-7)
     one = Table(torch.zeros(3, 3, dtype=torch.int64))

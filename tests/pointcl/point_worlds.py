@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pointcl.data.scan import Scan
@@ -45,6 +47,7 @@ class Rooms:
         count: points of a room, of which a scan sees some.
         bare: coordinates only, without poses, intensity or labels.
         compensated: what the scans say of themselves.
+        colour: of each point, at random.
     """
 
     def __init__(
@@ -54,9 +57,10 @@ class Rooms:
         count: int = 800,
         bare: bool = False,
         compensated: bool = True,
+        colour: bool = False,
     ) -> None:
         self.length, self.views, self.count = length, views, count
-        self.bare, self.compensated = bare, compensated
+        self.bare, self.compensated, self.colour = bare, compensated, colour
         self.sequences = [f"room{k // views}" for k in range(length)]
 
     def __len__(self) -> int:
@@ -86,8 +90,23 @@ class Rooms:
             instance=np.where(label[seen] == 3, label[seen], -1),
             sequence=self.sequences[index],
             ego_to_world=own,
+            colour=random.integers(0, 256, (len(seen), 3), np.uint8) if self.colour else None,
             compensated=self.compensated,
         )
+
+
+@DATASETS.register_module(force=True)
+class Furnished(Rooms):
+    """Rooms whose boxes are foreground segments 2 to 5, both walls background, the floor none."""
+
+    def __getitem__(self, index: int) -> Scan:
+        scan = super().__getitem__(index)
+        assert scan.label is not None
+        objects = scan.label == 3
+        corner = (scan.points[:, 0] > 0) + 2 * (scan.points[:, 1] > 0)
+        ids = np.where(objects, 2 + corner, scan.label - 1)
+        foreground = np.where(objects, ids, -1)
+        return replace(scan, regions={"segment": ids, "foreground": foreground})
 
 
 def config(**changes):

@@ -415,6 +415,13 @@ def test_gradient_reaches_every_weight():
     assert output.telemetry["foreground_per_scan"] > 2
 
 
+def test_every_weight_takes_part_when_pairs_are_shuffled():
+    """Several processes wait for a gradient of every parameter."""
+    method = build(shuffle_pairs=True)
+    sum(method(rooms()).losses.values()).backward()
+    assert all(p.grad is not None for p in method.parameters())
+
+
 def test_the_second_term_may_be_left_out_of_the_sum():
     torch.manual_seed(3)
     whole = build().eval()(rooms()).losses

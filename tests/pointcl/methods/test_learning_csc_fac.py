@@ -69,11 +69,11 @@ def fac(samples, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("learn", [csc, fac])
 def test_correspondence_recall_exceeds_that_of_random_weights(learn, world, baseline):
-    assert recall(learn(world[0]), world[1]) > 1.5 * baseline
+    assert recall(learn(world[0]), world[1]) > 1.5 * baseline + 0.005
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learn", [csc, fac])
-def test_shuffled_pairs_teach_less(learn, world):
-    found = [recall(learn(world[0], shuffle_pairs=shuffle), world[1]) for shuffle in (False, True)]
+def test_shuffled_pairs_teach_csc_less(world):
+    # Not FAC: its recall of the place is the same with shuffled pairs, see its page.
+    found = [recall(csc(world[0], shuffle_pairs=shuffle), world[1]) for shuffle in (False, True)]
     assert found[1] < 0.7 * found[0]
