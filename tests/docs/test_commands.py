@@ -148,7 +148,7 @@ def fields_of(section: str) -> set[str]:
         own = set(ViewRecipe.__dataclass_fields__) | set(CloudRecipe.__dataclass_fields__)
         for generator in (ViewGenerator, CloudViewGenerator):
             own |= set(inspect.signature(generator).parameters) - {"settings", "overrides"}
-        return own | {"pictures"}
+        return own | {"pictures", "segments"}
     if section == "voxels":
         return set(POINTS.sections[section])
     found = {"type", "_delete_"}

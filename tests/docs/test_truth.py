@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from docs.pages import ROOT, blocks
 
+import pointcl.cli
 from densecl.cli import COMMANDS, main
 from densecl.commands.doctor import advice
 from densecl.engine.config import find_config, list_configs
@@ -116,10 +117,13 @@ def test_every_number_that_a_run_logs_is_explained(name, pictures):
     assert not [scalar for scalar in line if scalar != "step" and f"`{scalar}`" not in text]
 
 
-def test_the_index_names_every_command():
+@pytest.mark.parametrize(
+    ("program", "commands"), [("densecl", COMMANDS), ("pointcl", pointcl.cli.COMMANDS)]
+)
+def test_the_index_names_every_command(program, commands):
     index = (ROOT / "docs" / "index.md").read_text()
-    rows = re.findall(r"^\| `densecl (\w+)` \|", index, flags=re.MULTILINE)
-    assert rows == list(COMMANDS)
+    rows = re.findall(rf"^\| `{program} (\w+)` \|", index, flags=re.MULTILINE)
+    assert rows == list(commands)
 
 
 def test_the_remedy_for_two_opencvs_is_what_doctor_prints():

@@ -185,7 +185,7 @@ def test_command_line(trained, tmp_path, capsys):
     assert "spconv" in capsys.readouterr().out
     assert set(SUFFIXES) == set(TARGETS)
     assert {name: each.suffix for name, each in TARGETS.items()} == SUFFIXES
-    assert list(COMMANDS) == ["export", "doctor"]
+    assert {"export", "doctor"} <= set(COMMANDS)
 
 
 def test_unknown_target_is_refused(tmp_path):
