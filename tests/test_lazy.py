@@ -8,7 +8,8 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "package", ["densecl", "densecl.engine", "densecl.transfer", "pointcl.transfer", "densecl.views"]
+    "package",
+    ["densecl", "densecl.engine", "densecl.transfer", "pointcl.transfer", "densecl.views"],
 )
 def test_every_public_name_is_listed_and_found(package):
     module = import_module(package)
