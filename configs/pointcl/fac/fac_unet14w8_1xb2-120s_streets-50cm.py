@@ -15,8 +15,6 @@ views = dict(
     segments=dict(type="Dbscan", eps=0.5, eps_per_metre=0.03, min_points=5),
 )
 voxels = dict(size=0.5, max_voxels=4000)
-data = dict(
-    type="LidarStreets", split="pretrain", length=64, steps=300, cameras=(), compensate=True
-)
+data = dict(type="LidarStreets", split="pretrain", length=64, cameras=(), compensate=True)
 loader = dict(batch_size=2)
 schedule = dict(max_steps=120, warmup_steps=5, type="cosine")

@@ -1,7 +1,7 @@
 # PointContrast, smoke tier: a quarter-width U-Net on two posed scans of the embedded streets.
 #   pointcl pretrain pointcontrast_unet14w8_1xb2-120s_streets-50cm
 # About a minute on 2 cores, with rendering the scans once; at most 4000 voxels a scan.
-# Scans stand upright, so views turn about z alone. Half the firings of a turn are enough here.
+# Scans stand upright, so views turn about z alone.
 _base_ = ["../_base_/runtime.py"]
 
 method = dict(
@@ -20,7 +20,6 @@ data = dict(
         length=64,
         clip=2,
         gap=5,
-        steps=300,
         cameras=(),
         compensate=True,
     ),

@@ -6,7 +6,7 @@
 #   pointcl pretrain slidr_unet14w8_1xb2-120s_streets-50cm --cfg-options \
 #       method.teacher=work_dirs/densecl_r18w32_1xb32-500s_streets-64px/last.pth
 # In so few steps the paper's learning rate of 0.5 learns less than 0.1 (loss 5.4 and 5.3 after 60).
-# About a minute on 2 cores, with rendering scans and pictures once; about 4000 voxels a scan.
+# About a minute on 2 cores, with rendering scans and pictures once; about 2000 voxels a scan.
 _base_ = ["../_base_/runtime.py"]
 
 method = dict(
@@ -30,7 +30,6 @@ data = dict(
     split="pretrain",
     length=64,
     clip=1,
-    steps=300,
     cameras=("front", "left", "right", "back"),
     camera_size=(96, 128),
 )
