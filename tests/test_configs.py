@@ -15,6 +15,7 @@ import pytest
 from densecl.engine.config import find_config, list_configs, load_config
 from densecl.engine.hooks.scalars import read_scalars
 from densecl.engine.runner import pretrain
+from pointcl.engine.domain import POINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER = ("transfer", "studies")
@@ -78,6 +79,7 @@ def test_a_wheel_installed_elsewhere_finds_and_runs_every_config(pictures, tmp_p
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
+    assert {"viewer.html", "viewer.js"} <= {path.name for path in (site / "pointcl/viz").iterdir()}
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def run(*arguments: str) -> str:
@@ -87,12 +89,13 @@ def test_a_wheel_installed_elsewhere_finds_and_runs_every_config(pictures, tmp_p
         ).stdout
 
     assert str(site) in run("-c", "import densecl; print(densecl.__file__)")
-    listed = [
-        line
-        for line in run("-m", "densecl", "configs", "list").splitlines()
-        if not line.startswith(" ")
-    ]
-    assert listed == list_configs()
+
+    def listed(program: str) -> list[str]:
+        lines = run("-m", program, "configs", "list").splitlines()
+        return [line for line in lines if not line.startswith(" ")]
+
+    assert listed("densecl") == list_configs()
+    assert listed("pointcl") == list_configs(POINTS)
     assert (site / "densecl" / "py.typed").is_file()
     assert str(site) in run("-c", "import pointcl; print(pointcl.__file__)")
     options = [
