@@ -118,6 +118,8 @@ class _Points(Domain):
     ) -> DataLoader:
         from densecl.data.views import build_loader
 
+        _look_at_scans(dataset, images="pictures" in config["views"])
+
         loader = config["loader"]
         return build_loader(
             dataset,
@@ -145,6 +147,20 @@ class _Points(Domain):
                 "size": list(build_grid(config).sizes),
             },
         }
+
+
+SURVEYED = 4
+"""Scans that are read before a run starts."""
+
+
+def _look_at_scans(dataset: Any, images: bool) -> None:
+    """Read a few scans, so that a bad file or calibration is named before a long run starts."""
+    from pointcl.data.base import ScanDataset
+
+    while not isinstance(dataset, ScanDataset) and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    if isinstance(dataset, ScanDataset):
+        dataset.check(count=SURVEYED, images=images)
 
 
 def build_grid(config: Mapping[str, Any]) -> VoxelGrid:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from point_worlds import UNET, config
 
+from densecl.engine.build import build_parts
 from densecl.engine.check import complete
 from densecl.engine.config import find_config, list_configs, load_config
 from densecl.engine.domain import IMAGES
@@ -125,3 +127,20 @@ def test_configs_of_points_and_of_pictures_are_listed_apart():
 def test_a_config_of_pictures_is_refused_by_what_is_unknown_there():
     with pytest.raises(UsageError, match="DenseCL"):
         load_config(find_config("densecl_r18w32_1xb32-500s_streets-64px"), domain=POINTS)
+
+
+def test_a_bad_scan_is_named_before_a_run_starts(tmp_path):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((50, 3), np.float32))
+    (tmp_path / "b.npy").write_bytes(b"no scan")
+    config = load_config(
+        "pointcontrast_unet14w16_1xb4-600s_streets-30cm",
+        {
+            "data": {"_delete_": True, "type": "ScanFolder", "root": str(tmp_path)},
+            "loader.batch_size": 1,
+            "loader.num_workers": 0,
+        },
+        domain=POINTS,
+    )
+    with pytest.raises(UsageError, match=r"b\.npy"):
+        build_parts(config, domain=POINTS)
