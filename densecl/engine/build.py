@@ -150,6 +150,7 @@ def build_parts(config: Config, *, domain: Domain = IMAGES, start_step: int = 0)
     plain = plain_config(config)
     with together():
         max_steps = steps_of(config, len(dataset), world_size())
+        domain.survey(dataset, plain)
         loader = domain.build_loader(
             dataset,
             domain.build_views(plain),

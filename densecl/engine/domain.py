@@ -56,7 +56,13 @@ class Domain(ABC):
     def build_views(self, config: Mapping[str, Any]) -> Any:
         """What cuts the views of a sample, seeded by the run's seed."""
 
-    @abstractmethod
+    def survey(self, dataset: Any, config: Mapping[str, Any]) -> None:  # noqa: B027
+        """Read a few samples where that can tell, before a long run, what is wrong with them.
+
+        Raises:
+            UsageError: naming the file.
+        """
+
     def build_loader(
         self,
         dataset: Any,
@@ -67,7 +73,22 @@ class Domain(ABC):
         rank: int,
         world_size: int,
     ) -> DataLoader:
-        """Endless batches from ``start_batch`` on, as ``densecl.data.views.build_loader``."""
+        """Endless batches from ``start_batch`` on; views that have a ``collate`` make them."""
+        from densecl.data.views import build_loader
+
+        loader = config["loader"]
+        collate = {"collate": views.collate} if hasattr(views, "collate") else {}
+        return build_loader(
+            dataset,
+            views,
+            loader["batch_size"],
+            loader["num_workers"],
+            config["seed"],
+            start_batch,
+            rank=rank,
+            world_size=world_size,
+            **collate,
+        )
 
     @abstractmethod
     def build_model(self, method: Method, config: Mapping[str, Any]) -> PretrainModel:
@@ -98,30 +119,6 @@ class _Images(Domain):
         from densecl.views.generator import ViewGenerator
 
         return ViewGenerator(**arguments_of(config["views"]), seed=config["seed"])
-
-    def build_loader(
-        self,
-        dataset: Any,
-        views: Any,
-        config: Mapping[str, Any],
-        *,
-        start_batch: int,
-        rank: int,
-        world_size: int,
-    ) -> DataLoader:
-        from densecl.data.views import build_loader
-
-        loader = config["loader"]
-        return build_loader(
-            dataset,
-            views,
-            loader["batch_size"],
-            loader["num_workers"],
-            config["seed"],
-            start_batch,
-            rank=rank,
-            world_size=world_size,
-        )
 
     def build_model(self, method: Method, config: Mapping[str, Any]) -> PretrainModel:
         channels_last = config["train"]["channels_last"]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.utils.data import DataLoader
 
 from densecl.engine.domain import Domain
 from densecl.engine.model import PretrainModel
@@ -106,32 +105,13 @@ class _Points(Domain):
             return VoxelViews(generator, voxeliser)
         return CameraViews(generator, voxeliser, CameraPictures(**pictures, seed=seed))
 
-    def build_loader(
-        self,
-        dataset: Any,
-        views: Any,
-        config: Mapping[str, Any],
-        *,
-        start_batch: int,
-        rank: int,
-        world_size: int,
-    ) -> DataLoader:
-        from densecl.data.views import build_loader
+    def survey(self, dataset: Any, config: Mapping[str, Any]) -> None:
+        from pointcl.data.base import ScanDataset
 
-        _look_at_scans(dataset, images="pictures" in config["views"])
-
-        loader = config["loader"]
-        return build_loader(
-            dataset,
-            views,
-            loader["batch_size"],
-            loader["num_workers"],
-            config["seed"],
-            start_batch,
-            rank=rank,
-            world_size=world_size,
-            collate=views.collate,
-        )
+        while not isinstance(dataset, ScanDataset) and hasattr(dataset, "dataset"):
+            dataset = dataset.dataset
+        if isinstance(dataset, ScanDataset):
+            dataset.check(count=SURVEYED, images="pictures" in config["views"])
 
     def build_model(self, method: Method, config: Mapping[str, Any]) -> PretrainModel:
         return PointModel(method, picture_norm(method, config))
@@ -151,16 +131,6 @@ class _Points(Domain):
 
 SURVEYED = 4
 """Scans that are read before a run starts."""
-
-
-def _look_at_scans(dataset: Any, images: bool) -> None:
-    """Read a few scans, so that a bad file or calibration is named before a long run starts."""
-    from pointcl.data.base import ScanDataset
-
-    while not isinstance(dataset, ScanDataset) and hasattr(dataset, "dataset"):
-        dataset = dataset.dataset
-    if isinstance(dataset, ScanDataset):
-        dataset.check(count=SURVEYED, images=images)
 
 
 def build_grid(config: Mapping[str, Any]) -> VoxelGrid:

@@ -2,7 +2,7 @@
 #   pointcl pretrain csc_unet14w16_1xb4-600s_streets-30cm
 # On your own scans, of any sensor, coordinates are enough; both views are then cut from one scan:
 #   pointcl pretrain csc_unet14w16_1xb4-600s_streets-30cm --data FOLDER
-# About 15 minutes on 2 cores. Choose voxels.size for your scans (rooms 0.05, streets 0.1 to 0.3),
+# Choose voxels.size for your scans (rooms 0.05, streets 0.1 to 0.3),
 # and method.radii_metres of 2 and 20 times that.
 _base_ = ["../pointcontrast/pointcontrast_unet14w16_1xb4-600s_streets-30cm.py"]
 

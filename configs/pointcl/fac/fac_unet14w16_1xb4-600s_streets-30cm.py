@@ -2,7 +2,7 @@
 #   pointcl pretrain fac_unet14w16_1xb4-600s_streets-30cm
 # On your own scans, of any sensor, coordinates are enough:
 #   pointcl pretrain fac_unet14w16_1xb4-600s_streets-30cm --data FOLDER
-# About 15 minutes on 2 cores. Choose voxels.size for your scans (rooms 0.05, streets 0.1 to 0.3)
+# Choose voxels.size for your scans (rooms 0.05, streets 0.1 to 0.3)
 # and how they are cut into segments: views.segments='indoors' in rooms. Segments are computed as
 # scans are loaded; more than a few hundred scans should get theirs once, see `pointcl segments`.
 _base_ = ["fac_unet14w8_1xb2-120s_streets-50cm.py"]

@@ -2,7 +2,7 @@
 #   pointcl pretrain pointcontrast_unet14w16_1xb4-600s_streets-30cm
 # On your own scans, of any sensor, coordinates are enough; both views are then cut from one scan:
 #   pointcl pretrain pointcontrast_unet14w16_1xb4-600s_streets-30cm --data FOLDER
-# About 15 minutes on 2 cores. Choose voxels.size for your scans: rooms 0.05, streets 0.1 to 0.3.
+# Choose voxels.size for your scans: rooms 0.05, streets 0.1 to 0.3.
 # Lost points and beams make two views of one scan differ by more than a turn.
 _base_ = ["pointcontrast_unet14w8_1xb2-120s_streets-50cm.py"]
 

@@ -3,7 +3,7 @@
 #   pointcl pretrain slidr_unet14w16_1xb4-600s_streets-30cm
 # The control, a teacher that was never trained: --cfg-options method.teacher=random
 # Another teacher: method.teacher=FILE method.teacher_backbone=None
-# About 15 minutes on 2 cores, with rendering scans and pictures once.
+# Scans and pictures are rendered once.
 _base_ = ["slidr_unet14w8_1xb2-120s_streets-50cm.py"]
 
 method = dict(

@@ -21,6 +21,38 @@ def class_weights(target: Tensor) -> Tensor:
     return weight * (count > 0).sum() / weight.sum()
 
 
+def train_perceptron(
+    feature: Tensor, target: Tensor, width: int, passes: int, seed: int, generator: torch.Generator
+) -> nn.Module:
+    """A classifier of single rows: two hidden layers, Adam, batches of 2048, classes weighed.
+
+    Args:
+        feature: (N, C) float32.
+        target: (N,) int64 class ids, none ignored.
+        width: of the hidden layers.
+        passes: over all rows.
+        seed: of the first weights.
+        generator: of the order of the rows.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = nn.Sequential(
+            nn.Linear(feature.shape[1], width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, L),
+        )
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    weight = class_weights(target)
+    for _ in range(passes):
+        for rows in torch.randperm(len(target), generator=generator).split(2048):
+            optimiser.zero_grad()
+            F.cross_entropy(net(feature[rows]), target[rows], weight).backward()
+            optimiser.step()
+    return net
+
+
 class TinyUNet(nn.Module):
     """About half a million parameters; (B, 3, H, W) normalised -> (B, L, H, W) logits.
 

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from densecl.data.streets.classes import CLASSES, IGNORE
-from densecl.data.streets.control_net import class_weights, train_network
+from densecl.data.streets.control_net import train_network, train_perceptron
 from densecl.data.streets.dataset import Streets
 from densecl.data.streets.splits import WORLD_VERSION
 
@@ -112,19 +111,7 @@ def pixel_classifier(
     feature, target = pixel_features(images).reshape(-1, 5), torch.from_numpy(label.reshape(-1))
     known = torch.nonzero(target != IGNORE)[:, 0]
     known = known[torch.randint(len(known), (pixels,), generator=generator)]
-    feature, target = feature[known], target[known].long()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = nn.Sequential(
-            nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, L)
-        )
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
-    weight = class_weights(target)
-    for _ in range(passes):
-        for rows in torch.randperm(len(target), generator=generator).split(2048):
-            optimiser.zero_grad()
-            F.cross_entropy(net(feature[rows]), target[rows], weight).backward()
-            optimiser.step()
+    net = train_perceptron(feature[known], target[known].long(), 64, passes, seed, generator)
 
     @torch.no_grad()
     def predict(pictures: np.ndarray) -> np.ndarray:
@@ -182,19 +169,29 @@ def report(
             "seconds": seconds,
         }
         log(f"{name}: mIoU {100 * rows[name]['miou']:.1f} in {seconds:.0f} s")
-    names = list(rows)
-    full, scarce = rows[names[-1]]["miou"], rows[names[-2]]["miou"]
-    best = max(rows[name]["miou"] for name in names[:3])
-    for row in rows.values():
-        row["share"] = row["miou"] / full
     rows["verdict"] = {
-        "controls_within_limit": best <= LIMIT * full,
-        "few_labels_between": min(scarce - best, full - scarce) >= MARGIN * full,
-        "best_control": best,
+        **judge(rows),
         "world_version": WORLD_VERSION,
         "budget": {**plan, "name": budget, "threads": torch.get_num_threads()},
     }
     return rows
+
+
+def judge(rows: dict[str, Any]) -> dict[str, Any]:
+    """Whether the thresholds hold; gives every row its share of full supervision.
+
+    Args:
+        rows: name -> dict with its ``miou``: the controls, then few labels, then all.
+    """
+    *controls, scarce, full = (row["miou"] for row in rows.values())
+    best = max(controls)
+    for row in rows.values():
+        row["share"] = row["miou"] / full
+    return {
+        "controls_within_limit": best <= LIMIT * full,
+        "few_labels_between": min(scarce - best, full - scarce) >= MARGIN * full,
+        "best_control": best,
+    }
 
 
 def table(rows: dict[str, Any]) -> str:

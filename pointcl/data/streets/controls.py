@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from densecl.data.streets.classes import CLASSES, IGNORE
-from densecl.data.streets.control_net import class_weights
-from densecl.data.streets.controls import LIMIT, MARGIN, class_iou, confusion, mean_iou
+from densecl.data.streets.control_net import train_perceptron
+from densecl.data.streets.controls import class_iou, confusion, judge, mean_iou
 from pointcl.data.streets.control_net import Cloud, train_network
 from pointcl.data.streets.dataset import LidarStreets
 
@@ -113,19 +112,7 @@ def point_classifier(
     target = torch.from_numpy(np.concatenate([c.label for c in clouds]))
     known = torch.nonzero(target != IGNORE)[:, 0]
     known = known[torch.randint(len(known), (points,), generator=generator)]
-    feature, target = feature[known], target[known].long()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = nn.Sequential(
-            nn.Linear(4, 96), nn.ReLU(), nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, L)
-        )
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
-    weight = class_weights(target)
-    for _ in range(passes):
-        for rows in torch.randperm(len(target), generator=generator).split(2048):
-            optimiser.zero_grad()
-            F.cross_entropy(net(feature[rows]), target[rows], weight).backward()
-            optimiser.step()
+    net = train_perceptron(feature[known], target[known].long(), 96, passes, seed, generator)
 
     @torch.no_grad()
     def predict(cloud: Cloud) -> np.ndarray:
@@ -182,16 +169,9 @@ def report(
             "seconds": seconds,
         }
         log(f"{name}: mIoU {100 * rows[name]['miou']:.1f} in {seconds:.0f} s of CPU")
-    names = list(rows)
-    full, scarce = rows[names[-1]]["miou"], rows[names[-2]]["miou"]
-    best = max(rows[name]["miou"] for name in names[:3])
-    for row in rows.values():
-        row["share"] = row["miou"] / full
     absent = counts(judges) == 0
     rows["verdict"] = {
-        "controls_within_limit": best <= LIMIT * full,
-        "few_labels_between": min(scarce - best, full - scarce) >= MARGIN * full,
-        "best_control": best,
+        **judge(rows),
         "absent_classes": [c for c, gone in zip(CLASSES, absent.tolist(), strict=True) if gone],
         "version": LidarStreets.version,
         "budget": {**plan, "name": budget, "threads": torch.get_num_threads()},
