@@ -10,7 +10,7 @@ setup(
     packages=[*find_packages(include=["densecl*", "pointcl*"]), "densecl.configs"],
     package_dir={"densecl.configs": "configs"},
     package_data={
-        "densecl": ["py.typed"],
+        "densecl": ["py.typed", "report/page.css", "report/page.js"],
         "pointcl": ["py.typed", "viz/viewer.html", "viz/viewer.js"],
         "densecl.configs": [str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.py")],
     },

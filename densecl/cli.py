@@ -13,6 +13,8 @@ from densecl.errors import UsageError
 COMMANDS = {
     "pretrain": "pretrain a backbone on unlabelled pictures",
     "transfer": "fine-tune with few labels beside scratch and the controls, print the table",
+    "evaluate": "what checkpoints are worth, by a suite of protocols, in one report",
+    "report": "write the page and the Markdown of an evaluation",
     "study": "run a whole comparison: methods, folds, seeds, budgets; stop and go on at any time",
     "export": "hand a backbone over to another library, with a proof",
     "pairs": "draw the positive pairs of any builder on a picture",

@@ -12,6 +12,8 @@ from densecl.cli import run_command
 COMMANDS = {
     "pretrain": "pretrain a sparse backbone on unlabelled scans",
     "transfer": "fine-tune or probe with few labels beside scratch and controls, print the table",
+    "evaluate": "what checkpoints are worth, by a suite of protocols, in one report",
+    "study": "run a whole comparison: methods, seeds, budgets; stop and go on at any time",
     "pairs": "count, judge and draw the positive pairs that a config trains on",
     "segments": "cut scans into segments once; check, draw and score the stored segments",
     "draw": "draw scans of any format or data set as PNG, or as a page to turn in a browser",

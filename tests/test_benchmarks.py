@@ -8,7 +8,19 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "tools" / "benchmarks"
-SCRIPTS = ["losses", "pairs", "pairs3d", "pixpro", "sparse", "step", "views"]
+SCRIPTS = [
+    "clustering",
+    "evaluation",
+    "losses",
+    "pairs",
+    "pairs3d",
+    "pixpro",
+    "retrieval",
+    "slidr_step",
+    "sparse",
+    "step",
+    "views",
+]
 
 
 @pytest.fixture

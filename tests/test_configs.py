@@ -18,7 +18,7 @@ from densecl.engine.runner import pretrain
 from pointcl.engine.domain import POINTS
 
 ROOT = Path(__file__).resolve().parents[1]
-OTHER = ("transfer", "studies")
+OTHER = ("transfer", "studies", "suites")
 PRETRAINING = [name for name in list_configs() if find_config(name).parent.name not in OTHER]
 
 
@@ -80,6 +80,7 @@ def test_a_wheel_installed_elsewhere_finds_and_runs_every_config(pictures, tmp_p
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     assert {"viewer.html", "viewer.js"} <= {path.name for path in (site / "pointcl/viz").iterdir()}
+    assert {"page.css", "page.js"} <= {path.name for path in (site / "densecl/report").iterdir()}
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def run(*arguments: str) -> str:

@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = "seg,viz,regions,3d,dev"
+EXTRAS = "seg,det,viz,regions,3d,dev"
 OPENCV = "opencv-python-headless"
 OPENCV_NAMES = ("opencv-python", OPENCV, "opencv-contrib-python", "opencv-contrib-python-headless")
 

@@ -1,17 +1,4 @@
-# What the few-label protocols share: UPerNet with AdamW, colour augmentation, rare classes weighed
-# up, three label subsets, each for one pretraining seed.
-version = 1
-finetune = dict(
-    head="upernet",
-    batch_size=8,
-    photometric=dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, jitter=0.8),
-    class_weights="root",
-    optimizer="adamw",
-    weight_decay=0.01,
-    amp="auto",
-)
-learning_rates = (0.001, 0.003)
-subset_seeds = (0, 1, 2)
-seeds = (0, 1, 2)
-selection = "first"
-pairing = "zip"
+# What the few-label protocols with UPerNet share.
+_base_ = ["few_labels.py"]
+
+finetune = dict(head="upernet")

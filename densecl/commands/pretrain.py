@@ -55,7 +55,9 @@ class Material:
         data_help: what ``--data`` may be.
         data_config: ``(path, skip unreadable) -> data section``.
         domain: its domain; asked for late, so that `--help` imports no torch.
-        next_steps: what to type after a run, with a place for the ``{checkpoint}``.
+        next_steps: what to type after a run, with a place for the ``{checkpoint}`` and the
+            ``{target}`` of an export.
+        target: ``backbone section -> target of an export`` that fits it.
     """
 
     program: str
@@ -65,6 +67,7 @@ class Material:
     data_config: Callable[[Path, bool], dict[str, Any]]
     domain: Callable[[], Domain]
     next_steps: tuple[str, ...]
+    target: Callable[[Any], str]
 
 
 PICTURES = Material(
@@ -75,9 +78,10 @@ PICTURES = Material(
     data_config=data_config,
     domain=_images,
     next_steps=(
-        "hand over:  densecl export {checkpoint} --to mmseg",
+        "hand over:  densecl export {checkpoint} --to {target}",
         "its worth:  densecl transfer --checkpoint {checkpoint}",
     ),
+    target=lambda backbone: "mmseg",
 )
 
 
@@ -176,9 +180,10 @@ def _run_here(args: argparse.Namespace, material: Material) -> int:
         return _fail(message_of(error), 2)
     if rank() == 0 and result.reason == "finished":
         checkpoint = shlex.quote(str(result.checkpoint))
+        target = material.target(config["method"].get("backbone"))
         print(f"weights: {result.checkpoint}")
         for step in material.next_steps:
-            print(step.format(checkpoint=checkpoint))
+            print(step.format(checkpoint=checkpoint, target=target))
     return 130 if result.reason == "interrupted" else 0
 
 

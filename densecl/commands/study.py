@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from densecl.studies.kind import StudyKind
+
+
+def _pictures() -> StudyKind:
+    from densecl.studies.of_images import PICTURES
+
+    return PICTURES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run what is missing and print the report."""
+def run(args: argparse.Namespace, kind: Callable[[], StudyKind] = _pictures) -> int:
+    """Run what is missing and print the report.
+
+    Args:
+        args: of the command line.
+        kind: of data; asked for late, so that `--help` imports no torch.
+    """
     from densecl.studies import read_study, run_study
 
-    config = read_study(args.study, args.cfg_options, args.data_root, args.rows)
+    config = read_study(args.study, args.cfg_options, args.data_root, args.rows, kind=kind())
     out = args.out or Path("work_dirs") / "studies" / config.name
     report = run_study(
         config,

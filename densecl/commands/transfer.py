@@ -103,7 +103,8 @@ def run(args: argparse.Namespace, bench: Bench = BENCH) -> int:
         device=args.device,
     )
     for fraction, table in tables.items():
-        print(f"\n## {protocol.name}, {fraction:.0%} of the labels\n\n{table.to_markdown()}")
+        share = f", {fraction:.0%} of the labels" if protocol.learns else ""
+        print(f"\n## {protocol.name}{share}\n\n{table.to_markdown()}")
     print(f"tables, cells and label subsets: {out}")
     return 0
 

@@ -52,7 +52,7 @@ class CocoImages(ImageDataset):
         self.maps = tuple(maps)
         if set(self.maps) - {"instance", "label"}:
             raise UsageError(f"data.maps={list(maps)!r}", needed='any of "instance" and "label"')
-        content = _read_json(self.annotation)
+        content = read_coco(self.annotation)
         images = sorted(content.get("images") or [], key=lambda image: image["id"])
         if not images:
             raise UsageError(
@@ -137,7 +137,12 @@ def paint(objects: list[Any], size: tuple[int, int]) -> dict[str, np.ndarray]:
     return {"instance": instance, "label": label}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_coco(path: Path) -> dict[str, Any]:
+    """The contents of a COCO file.
+
+    Raises:
+        UsageError: no JSON, or something else than an object in it.
+    """
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:

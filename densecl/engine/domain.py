@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mmengine.registry import Registry
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from densecl.engine.model import ImageModel, InputNorm, PretrainModel
@@ -95,6 +95,22 @@ class Domain(ABC):
         """The method behind what makes a batch of the loader ready for it."""
 
     @abstractmethod
+    def probe_rows(
+        self, model: PretrainModel, dataset: Any, part: str, config: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """What the online probe is fitted to or scored on: features (N, C) and labels (N,).
+
+        Args:
+            model: in training; its backbone is only read.
+            dataset: labelled, the ``part`` of the ``probe`` section.
+            part: ``data`` or ``val``.
+            config: says how much of it.
+
+        Raises:
+            UsageError: a sample without labels.
+        """
+
+    @abstractmethod
     def describe(self, config: Mapping[str, Any], backbone: nn.Module) -> dict[str, Any]:
         """What a checkpoint says of the backbone and its input: ``backbone`` and more."""
 
@@ -123,6 +139,15 @@ class _Images(Domain):
     def build_model(self, method: Method, config: Mapping[str, Any]) -> PretrainModel:
         channels_last = config["train"]["channels_last"]
         return ImageModel(method, input_norm(config), channels_last=channels_last)
+
+    def probe_rows(
+        self, model: PretrainModel, dataset: Any, part: str, config: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        from densecl.diagnostics.linear_probe import cells
+
+        assert isinstance(model, ImageModel)
+        count = config["probe"]["images" if part == "data" else "val_images"]
+        return cells(model.method.backbone_for_export(), model.norm, dataset, count)
 
     def describe(self, config: Mapping[str, Any], backbone: nn.Module) -> dict[str, Any]:
         return {

@@ -16,12 +16,12 @@ from mmengine.config import Config
 from densecl.distributed import gather_objects, rank
 from densecl.engine.build import build_labelled, build_parts
 from densecl.engine.checkpoint import load_checkpoint, newest_valid
-from densecl.engine.config import config_text, default_work_dir, load_config
+from densecl.engine.config import config_text, default_work_dir, load_config, plain_config
 from densecl.engine.device import settle, threads
 from densecl.engine.domain import IMAGES, Domain
 from densecl.engine.hooks.checkpoint import CheckpointHook
 from densecl.engine.hooks.health import HealthHook
-from densecl.engine.hooks.probe import ProbeHook
+from densecl.engine.hooks.probe import ProbeHook, Rows
 from densecl.engine.hooks.progress import ProgressHook, Silence
 from densecl.engine.hooks.scalars import ScalarsHook
 from densecl.engine.hooks.tensorboard import TensorBoardHook
@@ -113,16 +113,13 @@ def _reporting_hooks(config: Config, domain: Domain) -> list:
     if log["tensorboard"]:
         hooks.append(TensorBoardHook(log["every"]))
     if probe and probe["every"]:
-        hooks.append(
-            ProbeHook(
-                probe["every"],
-                build_labelled(config, "data", domain),
-                build_labelled(config, "val", domain),
-                images=probe["images"],
-                val_images=probe["val_images"],
-                ridge=probe["ridge"],
-            )
-        )
+        plain = plain_config(config)
+
+        def rows(part: str) -> Rows:
+            dataset = build_labelled(config, part, domain)
+            return lambda model: domain.probe_rows(model, dataset, part, plain)
+
+        hooks.append(ProbeHook(probe["every"], rows("data"), rows("val"), ridge=probe["ridge"]))
     return hooks
 
 

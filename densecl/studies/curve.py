@@ -51,7 +51,15 @@ def curve_points(table: Table, budgets: Mapping[str, tuple[str, int]]) -> list[P
         assert found is not None
         method, steps = budgets[row.name]
         points.append(
-            Point(method, steps, row.mean, found.mean, found.interval, found.verdict, found.count)
+            Point(
+                method,
+                steps,
+                row.mean,
+                found.mean,
+                found.interval,
+                found.verdict or "-",
+                found.count,
+            )
         )
     methods = list(dict.fromkeys(method for method, _ in budgets.values()))
     return sorted(points, key=lambda point: (methods.index(point.method), point.steps))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from densecl.errors import UsageError
-from densecl.registry import DATASETS
-from densecl.studies.config import FoldConfig
+from densecl.studies.config import UNLABELLED, FoldConfig
+from densecl.studies.kind import StudyKind
+from densecl.studies.of_images import PICTURES, image_names
+
+__all__ = ["Fold", "image_names"]
 
 
 class Fold:
@@ -18,19 +19,21 @@ class Fold:
 
     Args:
         config: names them.
+        kind: of data.
     """
 
-    def __init__(self, config: FoldConfig) -> None:
-        self.name, self.config = config.name, config
+    def __init__(self, config: FoldConfig, kind: StudyKind = PICTURES) -> None:
+        self.name, self.config, self.kind = config.name, config, kind
         self.transductive = config.transductive
         self._open: dict[str, Any] = {}
 
     def dataset(self, part: str) -> Any:
-        """``unlabelled``, ``train``, ``val`` or ``test``."""
+        """``unlabelled``, ``train``, ``val``, ``test``, or another reading of the unlabelled."""
         if part not in self._open:
-            DATASETS.import_from_location()
-            section = dict(self.config.data[part])
-            self._open[part] = DATASETS.get(section.pop("type"))(**section)
+            datasets = self.kind.domain.datasets
+            datasets.import_from_location()
+            section = dict(self.config.section(part))
+            self._open[part] = datasets.get(section.pop("type"))(**section)
         return self._open[part]
 
     @property
@@ -60,16 +63,16 @@ class Fold:
         return len(classes["train"])
 
     def check(self) -> None:
-        """Refuse a fold whose scored images were seen before.
+        """Refuse a fold whose scored items were seen before.
 
-        No test image may be in train, val or unlabelled, and no val image in train. With
-        ``transductive`` test and val images may be among the unlabelled ones.
+        No test item may be in train, val or unlabelled, and no val item in train. With
+        ``transductive`` test and val items may be among the unlabelled ones.
 
         Raises:
-            UsageError: names up to three of the images.
+            UsageError: names up to three of them.
         """
         _ = self.num_classes
-        names = {part: set(image_names(self.dataset(part))) for part in self.parts}
+        names = {part: self._names(part) for part in self.parts}
         for seen, scored in itertools.product(self.parts, self.parts):
             if (seen, scored) in _forbidden(self.transductive, self.scored):
                 self._refuse(seen, scored, names.get(seen, set()) & names.get(scored, set()))
@@ -78,39 +81,30 @@ class Fold:
         if not common:
             return
         shown = ", ".join(sorted(common)[:3])
-        allowed = seen == "unlabelled"
+        allowed = seen == UNLABELLED
         raise UsageError(
-            f"fold {self.name!r}: {len(common)} {scored} images are also in {seen}: {shown}",
-            needed=f"no {scored} image in {seen}",
+            f"fold {self.name!r}: {len(common)} {scored} {self.kind.items} are also in {seen}: "
+            f"{shown}",
+            needed=f"none of {scored} in {seen}",
             fix="take them out of one list"
             + ("; or set transductive=True, which every table then says" if allowed else ""),
         )
 
     def overlap(self) -> int:
-        """How many scored images are among the unlabelled ones."""
-        scored = set(image_names(self.dataset(self.scored)))
-        return len(scored & set(image_names(self.dataset("unlabelled"))))
+        """How many scored items are among the unlabelled ones."""
+        return len(self._names(self.scored) & self._names(UNLABELLED))
+
+    def _names(self, part: str) -> set[str]:
+        """Of a part; the unlabelled ones whatever they are read as."""
+        parts = [part, *self.config.readings] if part == UNLABELLED else [part]
+        return {name for each in parts for name in self.kind.names(self.dataset(each))}
 
 
 def _forbidden(transductive: bool, scored: str) -> set[tuple[str, str]]:
-    """(seen, scored) parts that may share no image.
+    """(seen, scored) parts that may share no item.
 
-    Validation images may be pretrained on where they only choose a learning rate: every row's
+    Validation items may be pretrained on where they only choose a learning rate: every row's
     choice is made on the same ones. Where they are what is reported, they are the test.
     """
     pairs = {("train", "test"), ("val", "test"), ("train", "val")}
-    return pairs if transductive else pairs | {("unlabelled", scored)}
-
-
-def image_names(dataset: Any) -> Iterator[str]:
-    """What tells the images of a data set apart from any other's: their files, or their names.
-
-    Lists and folders are compared by the images' paths, whatever the roots that they are named
-    from; other data sets by the names of their items.
-    """
-    root = getattr(dataset, "images", None) or getattr(dataset, "root", None)
-    files = getattr(dataset, "_image_files", None)
-    resolved = Path(root).resolve() if root is not None else None
-    for index in range(len(dataset)):
-        name = dataset.name(index) if files is None else files[index]
-        yield name if resolved is None else (resolved / name).as_posix()
+    return pairs if transductive else pairs | {(UNLABELLED, scored)}

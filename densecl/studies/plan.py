@@ -40,7 +40,7 @@ def plan_study(config: StudyConfig, out: Path, device: str = "auto") -> Plan:
     Raises:
         UsageError: whatever is wrong with the study, by name.
     """
-    folds = [Fold(each) for each in config.folds]
+    folds = [Fold(each, config.kind) for each in config.folds]
     for fold in folds:
         fold.check()
     pretraining = {f.name: pretrainings(config, f, out / PRETRAIN, device) for f in folds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +16,13 @@ from mmengine.config import Config
 from densecl.engine.checkpoint import LAST, list_checkpoints
 from densecl.engine.config import load_config, plain_config
 from densecl.engine.device import settle
-from densecl.engine.resume import LOCATIONS, MATTERS
+from densecl.engine.resume import MATTERS
 from densecl.engine.runner import pretrain
 from densecl.errors import UsageError
 from densecl.files import read_json, write_json
 from densecl.studies.config import MethodRow
 from densecl.studies.folds import Fold
 from densecl.transfer.cells import digest, init_fingerprint
-from densecl.weights import export, load_backbone
 
 SCHEMA = 1
 """Part of every cell's hash; raised when the same config comes to mean another run."""
@@ -35,7 +35,7 @@ class Pretraining:
 
     Attributes:
         row: the method.
-        fold: whose unlabelled images it sees.
+        fold: whose unlabelled data it sees.
         seed: of the run.
         steps: length of the run, None = the config's own.
         root: folder of all pretraining cells; this one lies in ``root/key``.
@@ -61,10 +61,11 @@ class Pretraining:
         beside = None if self.configs is None else self.configs / self.row.pretrain
         source = beside if beside is not None and beside.is_file() else self.row.pretrain
         options = dict(self.row.options)
-        own = load_config(source, options)
+        domain = self.fold.kind.domain
+        own = load_config(source, options, domain=domain)
         changes: dict[str, Any] = {
             **options,
-            "data": {"_delete_": True, **self.fold.config.data["unlabelled"]},
+            "data": {"_delete_": True, **self.fold.config.section(self.row.reads)},
             "seed": self.seed,
             "train.device": self.device,
             "work_dir": None,
@@ -72,26 +73,33 @@ class Pretraining:
         if self.steps is not None:
             changes |= {"schedule.max_steps": self.steps, "schedule.max_epochs": None}
             changes |= scaled_fields(own, self.row.scaled, self.steps)
-        return settle(load_config(source, changes))
+        return settle(load_config(source, changes, domain=domain))
 
     @cached_property
     def key(self) -> str:
         """Hash of everything that decides the weights."""
         return digest(self.identity())
 
+    @cached_property
+    def notes(self) -> str:
+        """The row's, and what its kind of data has to say of the config."""
+        told = self.fold.kind.note(plain_config(self.config))
+        return "; ".join(text for text in (self.row.notes, told) if text)
+
     def identity(self) -> dict[str, Any]:
         """Everything that decides the weights: fields that matter, data, torch, schema."""
-        config = plain_config(self.config)
+        kind = self.fold.kind
+        config = with_contents(plain_config(self.config), kind.weights)
         matters: dict[str, Any] = {}
-        for path in MATTERS:
+        for path in (*MATTERS, *kind.domain.matters):
             section, _, name = path.partition(".")
             matters[path] = config[section][name] if name else config[section]
-        matters["data"] = {k: v for k, v in config["data"].items() if k not in LOCATIONS}
+        matters["data"] = kind.without_places(config["data"])
         return {
             "schema": SCHEMA,
             "torch": torch.__version__,
             "config": matters,
-            "data": str(self.fold.dataset("unlabelled").fingerprint()),
+            "data": str(self.fold.dataset(self.row.reads).fingerprint()),
         }
 
     @property
@@ -115,7 +123,7 @@ class Pretraining:
 
     def state(self) -> dict[str, torch.Tensor]:
         """The finished backbone's state dict."""
-        return dict(load_backbone(self.weights).state_dict())
+        return dict(self.fold.kind.load(self.weights).state_dict())
 
     def run(self, max_minutes: float | None = None) -> bool:
         """Start or continue the run; whether it is finished now.
@@ -127,14 +135,21 @@ class Pretraining:
             KeyboardInterrupt: a signal stopped it.
         """
         began = time.monotonic()
-        result = pretrain(self.config, work_dir=self.folder, resume="auto", max_minutes=max_minutes)
+        kind = self.fold.kind
+        result = pretrain(
+            self.config,
+            work_dir=self.folder,
+            resume="auto",
+            max_minutes=max_minutes,
+            domain=kind.domain,
+        )
         spent = (read_json(self.folder / SECONDS) or 0.0) + time.monotonic() - began
         write_json(self.folder / SECONDS, spent)
         if result.reason == "interrupted":
             raise KeyboardInterrupt
         if result.reason != "finished" or result.checkpoint is None:
             return False
-        report = export(result.checkpoint, "safetensors", self.weights)
+        report = kind.keep(result.checkpoint, self.weights)
         if report.path is None:
             raise UsageError(f"the weights of {self.folder} cannot be kept: {report.reasons}")
         record = {
@@ -149,6 +164,25 @@ class Pretraining:
         for path in (*list_checkpoints(self.folder), self.folder / LAST):
             path.unlink(missing_ok=True)
         return True
+
+
+def with_contents(config: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """A config with the content of weight files in the place of their paths.
+
+    Args:
+        config: in builtins.
+        fields: that may name a file, dotted; other values, and names of no file, stay.
+    """
+    config = copy.deepcopy(config)
+    for name in fields:
+        *parents, last = name.split(".")
+        section: Any = config
+        for part in parents:
+            section = section.get(part) if isinstance(section, Mapping) else None
+        value = section.get(last) if isinstance(section, Mapping) else None
+        if isinstance(value, str) and Path(value).expanduser().is_file():
+            section[last] = init_fingerprint(Path(value).expanduser())
+    return config
 
 
 def scaled_fields(config: Config, names: tuple[str, ...], steps: int) -> dict[str, int]:

@@ -178,15 +178,30 @@ def _head(plan: Plan, cells: tuple[int, int]) -> str:
         budgets = ", ".join(str(n) for n in row.budgets)
         said = f"- {row.name}: `{row.pretrain}`"
         said += f", {budgets} steps" if budgets else ""
-        lines.append(said + (f"; {changes}" if changes else ""))
+        notes = _notes(plan, row.name)
+        lines.append(said + (f"; {changes}" if changes else "") + (f" ({notes})" if notes else ""))
     lines += ["", f"Seeds {', '.join(map(str, plan.config.seeds))}."]
     for fold in plan.folds:
-        count = ", ".join(f"{len(fold.dataset(part))} {part}" for part in fold.parts)
+        parts = [*fold.parts, *fold.config.readings]
+        count = ", ".join(f"{len(fold.dataset(part))} {part}" for part in parts)
         line = f"Fold {fold.name}: {count}."
         if fold.overlap():
-            line += f" {fold.overlap()} of the {fold.scored} images are among the unlabelled ones."
+            items = fold.kind.items
+            line += f" {fold.overlap()} of the {fold.scored} {items} are among the unlabelled ones."
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _notes(plan: Plan, row: str) -> str:
+    """What a row's pretrainings have to say of themselves."""
+    every = (
+        cell.notes
+        for cells in plan.pretraining.values()
+        for (name, _), by_seed in cells.items()
+        for cell in by_seed.values()
+        if name == row
+    )
+    return next(every, "")
 
 
 def _mean_section(mean: Table, tables: Sequence[Table]) -> str:
@@ -205,7 +220,8 @@ def _fold_section(each: StudyTable, table: Table) -> str:
     lines.append(table.to_markdown())
     overlap = each.fold.overlap()
     if overlap:
-        lines += [f"{overlap} of the scored images were among the unlabelled ones.", ""]
+        items = each.fold.kind.items
+        lines += [f"{overlap} of the scored {items} were among the unlabelled ones.", ""]
     if len(each.study.protocol.learning_rates) > 1:
         lines += _choices(each, table)
     lines += ["| row | steps | pretraining s | transfer s |", "|---|---|---|---|"]

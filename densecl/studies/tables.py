@@ -10,17 +10,20 @@ from typing import Any
 import torch
 
 from densecl.engine.config import plain_config
-from densecl.engine.device import pick_amp, pick_device
+from densecl.engine.device import pick_device
 from densecl.errors import UsageError
-from densecl.studies.config import FINETUNE, PERMUTED, RANDOM_REESTIMATED, Measure, StudyConfig
+from densecl.studies.config import (
+    PERMUTED,
+    RANDOM_REESTIMATED,
+    UNLABELLED,
+    Measure,
+    StudyConfig,
+)
 from densecl.studies.folds import Fold
+from densecl.studies.kind import FINETUNE
 from densecl.studies.pretraining import Pretraining
 from densecl.transfer.cells import CellStore, digest
-from densecl.transfer.compute import pretraining_flops
 from densecl.transfer.controls import permuted_within_layers, scratch_long_steps
-from densecl.transfer.finetuning import FinetuneSpec
-from densecl.transfer.frozen import FrozenSpec
-from densecl.transfer.of_images import random_reestimated, step_flops
 from densecl.transfer.probe import ProbeSpec
 from densecl.transfer.protocol_file import ProtocolFile, check_protocol
 from densecl.transfer.run import check_rows
@@ -148,20 +151,8 @@ def slug(*names: str) -> str:
 
 
 def input_of(cell: Pretraining) -> dict[str, Any]:
-    """Backbone and input normalisation of a pretraining, as fields of a fine-tuning run."""
-    config = plain_config(cell.config)
-    backbone = config["method"].get("backbone")
-    if not isinstance(backbone, dict):
-        raise UsageError(
-            f"row {cell.row.name!r}: the config names no backbone",
-            needed="method.backbone = dict(type=...)",
-        )
-    return {
-        "backbone": {k: v for k, v in backbone.items() if k != "grad_checkpoint"},
-        "mean": tuple(config["input"]["mean"]),
-        "std": tuple(config["input"]["std"]),
-        "channel_order": config["input"]["channel_order"],
-    }
+    """Backbone and input of a pretraining, as fields of a run of transfer."""
+    return cell.fold.kind.input_of(plain_config(cell.config), cell.row.name)
 
 
 def _task(
@@ -183,22 +174,16 @@ def _task(
             )
     settings = dict(measure.settings)
     settings.setdefault("subset_seeds", config.seeds)
-    probe = {key: settings.pop(key) for key in _PROBE if key in settings}
+    kind, probe = config.kind, {}
     if measure.kind != FINETUNE:
+        probe = {key: settings.pop(key) for key in kind.probe_fields if key in settings}
         settings["learning_rates"] = settings.pop("decays", (ProbeSpec.decay,))
     data = {part: fold.config.data[part] for part in fold.parts}
     given = {**settings, "data": data, "seeds": config.seeds}
-    protocol = check_protocol(f"protocol {measure.name!r}", given)
+    protocol = check_protocol(f"protocol {measure.name!r}", given, kind=kind.transfer)
     if measure.kind == FINETUNE:
-        chosen = dict(protocol.finetune)
-        chosen["amp"] = pick_amp(chosen.get("amp", "off"), pick_device(device))
-        return protocol, FinetuneSpec(num_classes=fold.num_classes, **known, **chosen)
-    backbone, resize = known.pop("backbone"), probe.pop("resize", None)
-    spec = ProbeSpec(num_classes=fold.num_classes, **known, **probe)
-    return protocol, FrozenSpec(backbone, spec, None if resize is None else tuple(resize))
-
-
-_PROBE = ("resize", "strides", "grid", "solver", "iterations")
+        return protocol, kind.finetune(protocol, known, fold.num_classes, device)
+    return protocol, kind.probe(protocol, known, fold.num_classes, probe)
 
 
 def _rows(
@@ -215,10 +200,12 @@ def _rows(
     budgets: dict[str, tuple[str, int]] = {}
     first = chosen[0]
     for control in measure.controls:
-        if control == "scratch-long" and isinstance(task, FinetuneSpec):
+        if control == "scratch-long":
             config = plain_config(next(iter(cells[first].values())).config)
-            spent = pretraining_flops(config, first[1])
-            steps = scratch_long_steps(task.steps, spent, step_flops(task))
+            spent = fold.kind.pretraining_cost(config, first[1])
+            each = fold.kind.transfer.step_cost(task, fold.dataset("train"))
+            assert each is not None  # a fine-tuning run, by its type
+            steps = scratch_long_steps(task.steps, spent, each)
             note = f"with the compute of {first[0]} added"
             rows.append(RowSpec("scratch-long", steps=steps, notes=note))
         elif control == "batchnorm":
@@ -227,11 +214,13 @@ def _rows(
             name = f"{first[0]}{PERMUTED}"
             needs[name] = cells[first]
             rows.append(_permuted_row(name, cells[first]))
+        else:
+            rows.append(fold.kind.transfer.control(control, task, fold.dataset("train")))
     largest = {name: max(s for n, s in chosen if n == name) for name, _ in chosen}
     for method, steps in chosen:
         name = method if steps == largest[method] else f"{method}, {steps} steps"
         needs[name], budgets[name] = cells[method, steps], (method, steps)
-        notes = next(iter(cells[method, steps].values())).row.notes
+        notes = next(iter(cells[method, steps].values())).notes
         rows.append(_method_row(name, cells[method, steps], notes))
     return rows, needs, budgets
 
@@ -258,37 +247,19 @@ def _permuted_row(name: str, cells: Mapping[int, Pretraining]) -> RowSpec:
 
 
 def _reestimated_row(fold: Fold, task: Task, random_states: RandomStates) -> RowSpec:
-    """Random weights whose batch norm has seen the fold's unlabelled images."""
-    if isinstance(task, FinetuneSpec):
-        spec = task
-    else:
-        assert isinstance(task, FrozenSpec)
-        probe = task.probe
-        spec = FinetuneSpec(
-            task.backbone,
-            probe.num_classes,
-            crop=task.resize or _size(fold),
-            mean=probe.mean,
-            std=probe.std,
-            channel_order=probe.channel_order,
-        )
-    decides = [dict(spec.backbone), spec.crop, spec.mean, spec.std, spec.channel_order]
-    data = str(fold.dataset("unlabelled").fingerprint())
-    key = digest([*decides, data, torch.__version__])
-    states = random_states.setdefault(
-        key, random_reestimated(spec, lambda: fold.dataset("unlabelled"))
+    """Random weights whose batch norm has seen the fold's unlabelled data."""
+    decides, weights = fold.kind.reestimated(
+        task, fold.dataset("train"), lambda: fold.dataset(UNLABELLED)
     )
+    data = str(fold.dataset(UNLABELLED).fingerprint())
+    key = digest([*decides, data, torch.__version__])
+    states = random_states.setdefault(key, weights)
     return RowSpec(
         RANDOM_REESTIMATED,
         init=states,
         # decided by these alone, so that it need not be computed to be looked up
         fingerprint=lambda seed: f"batchnorm:{key}:{seed}",
     )
-
-
-def _size(fold: Fold) -> tuple[int, int]:
-    height, width = fold.dataset("train")[0].frames[0].image.shape[:2]
-    return height, width
 
 
 def _subsets(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+Better = Literal["higher", "lower", "none"]
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,19 @@ class Column:
 
     key: str
     title: str
-    better: Literal["higher", "lower", "none"] = "higher"
+    better: Better = "higher"
     unit: str = ""
     digits: int = 3
 
+    @property
+    def heading(self) -> str:
+        """The title, with the unit where there is one."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
 
 MIOU = Column("miou", "mIoU")
+
+
+def columns_of(task: Any) -> tuple[Column, ...]:
+    """The columns of a run, first the one that differences and verdicts are of."""
+    return getattr(task, "columns", (MIOU,))

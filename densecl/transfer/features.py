@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from densecl.errors import UsageError
 from densecl.models.frozen import frozen
 from densecl.transfer.initialisation import Init, starting_backbone
 
@@ -52,6 +53,9 @@ class FrozenInput:
         Returns:
             (B, D, h, w) float32 on the backbone's device: maps resized bilinearly to the common
             grid and concatenated in the order of their strides. Not normalised.
+
+        Raises:
+            UsageError: the backbone has no map of one of ``strides``.
         """
         images = images[None] if images.ndim == 3 else images
         device = next((p.device for p in backbone.parameters()), torch.device("cpu"))
@@ -63,6 +67,12 @@ class FrozenInput:
         with frozen(backbone):
             maps = backbone(x).maps
         strides = sorted(maps)[-1:] if self.strides is None else self.strides
+        for stride in strides:
+            if stride not in maps:
+                raise UsageError(
+                    f"strides = {tuple(strides)}",
+                    needed=f"strides that the backbone has: {sorted(maps)}",
+                )
         if self.grid is None:
             size = maps[min(strides)].shape[-2:]
         else:

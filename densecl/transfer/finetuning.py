@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from densecl.data.seeding import derive_seed
+from densecl.data.seeding import derive_seed, rng
 from densecl.diagnostics.segmentation_metrics import (
     IGNORE,
     confusion_matrix,
@@ -20,12 +20,14 @@ from densecl.diagnostics.segmentation_metrics import (
     mean_iou,
 )
 from densecl.errors import UsageError
+from densecl.methods.finetune.pixel_contrast import CoreTuning, PixelContrast
 from densecl.transfer.images import LabelledImages, class_weights, training_batch
 from densecl.transfer.initialisation import Init, starting_backbone, transplant
 from densecl.transfer.scores import scores_of
 from densecl.transfer.segmentation import (
     build_segmentor,
-    logits_of,
+    feature_maps,
+    logits_and_maps,
     predict,
     segmentation_loss,
 )
@@ -51,7 +53,7 @@ __all__ = [
     "to_input",
 ]
 
-_HEAD, _NOISE = 21, 22  # streams of one seed
+_HEAD, _NOISE, _CONTRAST = 21, 22, 23  # streams of one seed
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class FinetuneSpec:
         eval_batch: images per forward of evaluation.
         curve_every: steps between points of the loss curve.
         ignore: label id without a class.
+        contrast: fields of ``densecl.methods.finetune.pixel_contrast.CoreTuning``, which then
+            regularises the run; None = plain fine-tuning.
     """
 
     backbone: Mapping[str, Any]
@@ -112,10 +116,23 @@ class FinetuneSpec:
     eval_batch: int = 16
     curve_every: int = 10
     ignore: int = IGNORE
+    contrast: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.contrast is not None:
+            CoreTuning.of(self.contrast)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
+        """Plain values, for hashing and for the table's protocol.
+
+        Without contrast they do not name it, so that runs from before it was an option keep their
+        hash; with it they name all of its settings, given or not.
+        """
+        values = asdict(self)
+        contrast = values.pop("contrast")
+        if contrast is None:
+            return values
+        return {**values, "contrast": asdict(CoreTuning.of(contrast))}
 
     def at(self, rate: float, steps: int | None = None) -> FinetuneSpec:
         """The run at one learning rate, and of other length if ``steps`` is given."""
@@ -151,6 +168,24 @@ class FinetuneSpec:
     ) -> dict[str, Any]:
         """``evaluate``, as plain values."""
         return scores_of(evaluate(segmentor, self, images, device))
+
+    def pictures(
+        self, trained: Mapping[str, nn.Module], images: LabelledImages, device: str | torch.device
+    ) -> dict[str, np.ndarray]:
+        """Truth and prediction of each row beside the picture."""
+        from densecl.transfer.showcase import segmentation_pictures
+
+        def predictor(segmentor: nn.Module) -> Callable[[np.ndarray, tuple[int, int]], np.ndarray]:
+            segmentor.train(False)
+            return lambda image, size: (
+                predict(segmentor, to_input(image[None], self, torch.device(device)), size)[0]
+                .cpu()
+                .numpy()
+            )
+
+        predictors = {name: predictor(segmentor) for name, segmentor in trained.items()}
+        with torch.no_grad():
+            return segmentation_pictures(predictors, images, self.num_classes)
 
 
 def to_input(images: np.ndarray, spec: FinetuneSpec, device: torch.device) -> Tensor:
@@ -247,6 +282,9 @@ def finetune(
     segmentor, difference = build_started(
         spec, init, seed if init_seed is None else init_seed, seed
     )
+    if spec.contrast is not None:
+        # part of the segmentor, for the optimiser and the device, until training ends
+        segmentor.contrast = _pixel_contrast(spec, segmentor, seed)
     segmentor.to(device)
     if spec.channels_last:
         segmentor.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -256,6 +294,8 @@ def finetune(
         torch.manual_seed(derive_seed(seed, _NOISE))
         curve, diverged = _train(segmentor, spec, train, seed, device, on_step)
     trained = time.perf_counter()
+    if spec.contrast is not None:
+        del segmentor.contrast
     segmentor.train(False)
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
     if not diverged:
@@ -270,6 +310,19 @@ def finetune(
         diverged=diverged,
     )
     return result, segmentor
+
+
+def _pixel_contrast(spec: FinetuneSpec, segmentor: nn.Module, seed: int) -> PixelContrast:
+    assert spec.contrast is not None
+    settings = CoreTuning.of(spec.contrast)
+    widths, _ = feature_maps(segmentor.backbone)  # type: ignore[arg-type]
+    if not -len(widths) <= settings.level < len(widths):
+        raise UsageError(
+            f"contrast.level = {settings.level}", needed=f"one of the backbone's {len(widths)} maps"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, _CONTRAST))
+        return PixelContrast(widths[settings.level], spec.num_classes, settings)
 
 
 def _train(
@@ -303,9 +356,14 @@ def _train(
             colour=colour,
         )
         with autocast:
-            logits = logits_of(segmentor, to_input(images, spec, device))
+            logits, maps = logits_and_maps(segmentor, to_input(images, spec, device))
         target = torch.from_numpy(labels).long().to(device)
-        return segmentation_loss(segmentor, logits, target, weights)
+        loss = segmentation_loss(segmentor, logits, target, weights)
+        if spec.contrast is None:
+            return loss
+        contrast: PixelContrast = segmentor.contrast  # type: ignore[assignment]
+        draw = rng(seed, _CONTRAST, step)
+        return loss + contrast(maps[contrast.settings.level], target, draw, spec.ignore)
 
     return train_steps(segmentor, spec, loss_of, on_step)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.initialisation import Init, starting_backbone
-from densecl.transfer.probe import ProbeSpec, Readout, fit_readout, score_readout
+from densecl.transfer.probe import ProbeSpec, Readout, fit_readout, predict_image, score_readout
 from densecl.transfer.scores import scores_of
 
 
@@ -91,6 +92,20 @@ class FrozenSpec:
         """Scores on other images."""
         found = score_readout(trained.backbone, trained.readout, images, self.probe)
         return scores_of(found.confusion)
+
+    def pictures(
+        self, trained: Mapping[str, Probed], images: LabelledImages, device: str | torch.device
+    ) -> dict[str, np.ndarray]:
+        """Truth and prediction of each row beside the picture."""
+        from densecl.transfer.showcase import segmentation_pictures
+
+        def predictor(probed: Probed) -> Callable[[np.ndarray, tuple[int, int]], np.ndarray]:
+            return lambda image, size: predict_image(
+                probed.backbone, probed.readout, image, size, self.probe
+            )
+
+        predictors = {name: predictor(probed) for name, probed in trained.items()}
+        return segmentation_pictures(predictors, images, self.probe.num_classes)
 
     def _backbone(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
         return starting_backbone(init, self.backbone, seed).to(device).eval()

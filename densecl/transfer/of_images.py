@@ -19,51 +19,105 @@ from densecl.errors import UsageError
 from densecl.registry import DATASETS
 from densecl.transfer.compute import TRAIN, forward_flops, pretraining_flops
 from densecl.transfer.controls import reestimated_batchnorm
+from densecl.transfer.features import FrozenInput
 from densecl.transfer.finetuning import FinetuneSpec, segmentor_of, to_input
+from densecl.transfer.frozen import FrozenSpec
 from densecl.transfer.initialisation import random_backbone
-from densecl.transfer.kind import Checkpoints, Kind
+from densecl.transfer.kind import Checkpoints, Kind, Run
+from densecl.transfer.probe import ProbeSpec
 from densecl.transfer.task import Task
+from densecl.transfer.weight_file import Told, WeightFile, inspect_file, told_input
 from densecl.weights import load_backbone
+from densecl.weights.load import read_backbone
 
 if TYPE_CHECKING:
     from densecl.transfer.protocol_file import ProtocolFile
 
 PATHS = ("images", "labels", "root", "path", "annotation", "names")
 """Arguments of data sets that are looked up under ``data_root``."""
-GIVEN = ("backbone", "num_classes", "lr", "mean", "std", "channel_order")
-"""Fields of a fine-tuning run that come from the checkpoint, the data or the grid."""
+INPUT = frozenset({"backbone", "mean", "std", "channel_order"})
+"""Fields of a run that come from the checkpoint."""
+GIVEN = INPUT | {"num_classes", "lr"}
+FROZEN = frozenset({"input", "num_classes"})
+READING = frozenset(item.name for item in fields(FrozenInput)) - INPUT
+"""Fields that say how a frozen backbone is read: every section of a frozen run may have them."""
 BATCHNORM_IMAGES, BATCHNORM_BATCH = 512, 32
+
+
+def _frozen(home: str, *, learns: bool = True) -> Run:
+    """A run on frozen features that has nothing to choose."""
+    return Run(f"densecl.transfer.{home}", FROZEN, READING, learns=learns)
 
 
 class _Pictures(Kind):
     domain = IMAGES
-    sections = {  # noqa: RUF012
-        "finetune": frozenset(item.name for item in fields(FinetuneSpec)) - set(GIVEN)
+    runs = {  # noqa: RUF012
+        "finetune": Run("densecl.transfer.finetuning:FinetuneSpec", GIVEN, rate="lr"),
+        "probe": Run(
+            "densecl.transfer.probe:ProbeSpec",
+            INPUT | {"num_classes", "decay"},
+            frozenset({"resize"}),
+            rate="decay",
+        ),
+        "detection": Run("densecl.transfer.detection.task:DetectionSpec", GIVEN, rate="lr"),
+        "retrieval": _frozen("retrieval.task:RetrievalSpec"),
+        "overclustering": _frozen("clustering.task:OverclusteringSpec", learns=False),
+        "prompts": _frozen("prompts.task:PromptSpec", learns=False),
+        "propagation": _frozen("propagation.task:PropagationSpec", learns=False),
+        "correspondence": _frozen("correspondence_task:CorrespondenceSpec", learns=False),
+        "measures": _frozen("measures.task:MeasuresSpec", learns=False),
     }
 
     def resolve(self, section: Mapping[str, Any], root: Path | None, where: str) -> dict[str, Any]:
         return resolve(section, root, where)
 
-    def task(
-        self, protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int, device: str
-    ) -> FinetuneSpec:
-        return finetune_spec(protocol, checkpoints, num_classes, device)
+    def own_run(self, home: str, *, learns: bool) -> Run:
+        return Run(home, FROZEN | INPUT, READING, learns=learns)
+
+    def common(self, protocol: ProtocolFile, checkpoints: Checkpoints) -> dict[str, Any]:
+        return common_input(checkpoints)
+
+    def task_for(
+        self, protocol: ProtocolFile, known: Mapping[str, Any], num_classes: int, device: str
+    ) -> Task:
+        cls = protocol.how.settings()
+        names = {item.name for item in fields(cls)}
+        settings = dict(protocol.settings)
+        if "amp" in names:
+            settings["amp"] = pick_amp(settings.get("amp", "off"), pick_device(device))
+        if "num_classes" in names:
+            settings["num_classes"] = num_classes
+        if cls is ProbeSpec:
+            resize = settings.pop("resize", None)
+            given = {name: value for name, value in known.items() if name != "backbone"}
+            return FrozenSpec(known["backbone"], ProbeSpec(**given, **settings), resize)
+        if "input" in names:
+            reading = {name: settings.pop(name) for name in READING - names if name in settings}
+            return cls(FrozenInput(**known, **reading), **settings)
+        return cls(**known, **settings)
+
+    def inspect(self, path: Path, told: Told) -> WeightFile:
+        return inspect_file(path, told, read_backbone, load_backbone)
+
+    def known_for(self, file: WeightFile, told: Told, protocol: ProtocolFile) -> dict[str, Any]:
+        return {"backbone": dict(file.backbone), **told_input(file, told)}
 
     def load(self, path: Path) -> nn.Module:
         return load_backbone(path)
 
+    def random(self, known: Mapping[str, Any], seed: int) -> nn.Module:
+        return random_backbone(known["backbone"], seed)
+
     def random_reestimated(
         self, task: Task, unlabelled: Callable[[], Any]
     ) -> Callable[[int], dict[str, Tensor]]:
-        assert isinstance(task, FinetuneSpec)
-        return random_reestimated(task, unlabelled)
+        return random_reestimated(bare_run(task, unlabelled), unlabelled)
 
     def pretraining_cost(self, checkpoint: Mapping[str, Any]) -> float:
         return pretraining_flops(parse_config_text(checkpoint["config"]), checkpoint["step"])
 
-    def step_cost(self, task: Task, train: Any) -> float:
-        assert isinstance(task, FinetuneSpec)
-        return step_flops(task)
+    def step_cost(self, task: Task, train: Any) -> float | None:
+        return step_flops(task) if isinstance(task, FinetuneSpec) else None
 
 
 PICTURES: Kind = _Pictures()
@@ -97,6 +151,15 @@ def finetune_spec(
     Raises:
         UsageError: the checkpoints' backbones or inputs differ.
     """
+    return cast("FinetuneSpec", PICTURES.task(protocol, checkpoints, num_classes, device))
+
+
+def common_input(checkpoints: Checkpoints) -> dict[str, Any]:
+    """Backbone and input of all checkpoints.
+
+    Raises:
+        UsageError: two of them differ, or one does not say its input.
+    """
     first: str | None = None
     known: dict[str, Any] = {}
     for name, files in checkpoints.items():
@@ -112,9 +175,7 @@ def finetune_spec(
                     needed="one backbone in one table, so that the rows differ in weights alone",
                     fix="compare them in two tables",
                 )
-    chosen = dict(protocol.finetune)
-    chosen["amp"] = pick_amp(chosen.get("amp", "off"), pick_device(device))
-    return FinetuneSpec(num_classes=num_classes, **known, **chosen)
+    return known
 
 
 def _input_of(backbone: nn.Module, path: Path) -> dict[str, Any]:
@@ -135,6 +196,31 @@ def _input_of(backbone: nn.Module, path: Path) -> dict[str, Any]:
         "std": tuple(backbone.std),  # type: ignore[arg-type]
         "channel_order": backbone.channel_order,
     }
+
+
+def bare_run(task: Task, unlabelled: Callable[[], Any]) -> FinetuneSpec:
+    """Backbone, input and size of a run of any kind, as ``random_reestimated`` takes them."""
+    if isinstance(task, FinetuneSpec):
+        return task
+    read: Any = getattr(task, "input", None) or getattr(task, "probe", None) or task
+    size = next(
+        (
+            tuple(value)
+            for holder, name in ((task, "crop"), (task, "resize"), (read, "resize"))
+            if (value := getattr(holder, name, None)) is not None
+        ),
+        None,
+    )
+    if size is None:
+        size = unlabelled()[0].frames[0].image.shape[:2]
+    return FinetuneSpec(
+        task.backbone,
+        num_classes=1,
+        crop=size,
+        mean=read.mean,
+        std=read.std,
+        channel_order=read.channel_order,
+    )
 
 
 def step_flops(spec: FinetuneSpec) -> float:

@@ -129,13 +129,13 @@ def fit_readout(backbone: nn.Module, train: LabelledImages, spec: ProbeSpec) -> 
         ValueError: no labelled cell in the training images.
     """
     rows, labels = [], []
-    for positions in _chunks(len(train), 1):
-        features, truths = _features(backbone, train, positions, spec)
-        for feature, truth in zip(features, truths, strict=True):
-            cells = label_cells(torch.from_numpy(truth), *feature.shape[-2:])
-            kept = cells != spec.ignore
-            rows.append(feature.flatten(1).T[kept.flatten()])
-            labels.append(cells[kept])
+    for position in range(len(train)):
+        image, truth = train[position]
+        feature = _features(backbone, image[None], spec)[0]
+        cells = label_cells(torch.from_numpy(truth), *feature.shape[-2:])
+        kept = cells != spec.ignore
+        rows.append(feature.flatten(1).T[kept.flatten()])
+        labels.append(cells[kept])
     x, y = torch.cat(rows), torch.cat(labels).long()
     if not len(y):
         raise ValueError("no labelled cell in the training images")
@@ -152,34 +152,47 @@ def score_readout(
     backbone: nn.Module, readout: Readout, evaluation: LabelledImages, spec: ProbeSpec
 ) -> ProbeResult:
     """Score a fitted map on whole images, at the labels' own size."""
-    mean, std = readout.mean.view(1, -1, 1, 1), readout.std.view(1, -1, 1, 1)
-    weight = readout.weight[:, :, None, None]
     confusion = np.zeros((spec.num_classes, spec.num_classes), np.int64)
-    for positions in _chunks(len(evaluation), 1):
-        features, truths = _features(backbone, evaluation, positions, spec)
-        logits = functional.conv2d((features - mean) / std, weight, readout.bias)
-        for each, truth in zip(logits, truths, strict=True):
-            full = functional.interpolate(
-                each[None], truth.shape, mode="bilinear", align_corners=False
-            )
-            predicted = full[0].argmax(dim=0).numpy()
-            confusion += confusion_matrix(predicted, truth, spec.num_classes, spec.ignore)
+    for position in range(len(evaluation)):
+        image, truth = evaluation[position]
+        predicted = predict_image(backbone, readout, image, truth.shape, spec)
+        confusion += confusion_matrix(predicted, truth, spec.num_classes, spec.ignore)
     return ProbeResult(mean_iou(confusion), iou_per_class(confusion).tolist(), confusion)
 
 
-def _chunks(count: int, size: int) -> list[range]:
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+def predict_image(
+    backbone: nn.Module,
+    readout: Readout,
+    image: np.ndarray,
+    size: tuple[int, ...],
+    spec: ProbeSpec,
+) -> np.ndarray:
+    """Class ids of a picture.
+
+    Args:
+        backbone, readout: from ``fit_readout``.
+        image: (H, W, 3) uint8 RGB.
+        size: (H', W') of the prediction.
+        spec: the probe.
+
+    Returns:
+        (H', W') int64.
+    """
+    mean, std = readout.mean.view(1, -1, 1, 1), readout.std.view(1, -1, 1, 1)
+    features = _features(backbone, image[None], spec)
+    logits = functional.conv2d(
+        (features - mean) / std, readout.weight[:, :, None, None], readout.bias
+    )
+    full = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return full[0].argmax(dim=0).numpy()
 
 
-def _features(
-    backbone: nn.Module, images: LabelledImages, positions: Sequence[int], spec: ProbeSpec
-) -> tuple[Tensor, list[np.ndarray]]:
-    pairs = [images[position] for position in positions]
+def _features(backbone: nn.Module, images: np.ndarray, spec: ProbeSpec) -> Tensor:
+    """(B, D, h, w) on the CPU, of (B, H, W, 3) uint8 images."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (spec.mean, spec.std))
-    batch = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
     if spec.channel_order == "BGR":
         batch = batch.flip(1)
     batch = (batch.float() - mean) / std
     device = next((p.device for p in backbone.parameters()), batch.device)
-    features = dense_features(backbone, batch.to(device), spec.strides, spec.grid)
-    return features.cpu(), [label for _, label in pairs]
+    return dense_features(backbone, batch.to(device), spec.strides, spec.grid).cpu()

@@ -19,11 +19,12 @@ import torch
 from densecl.errors import UsageError
 from densecl.files import read_json, write_atomically, write_json
 from densecl.transfer.cells import Cell, CellStore, data_fingerprint, digest
+from densecl.transfer.identity import Identity, identity_of
 from densecl.transfer.selection import Items, Selection
 from densecl.transfer.statistics import Pair
-from densecl.transfer.study import Protocol, RowSpec, Study
+from densecl.transfer.study import Protocol, RowSpec, Study, plain
 from densecl.transfer.subsets import Subset
-from densecl.transfer.table import Row, Table, mean_iou_by_class
+from densecl.transfer.table import Row, Table, mean_curves, mean_iou_by_class, summed_confusion
 
 
 def run_table(
@@ -33,14 +34,14 @@ def run_table(
     seeds: Sequence[int],
     out_dir: str | Path,
     *,
-    train: Items,
+    train: Items | None,
     val: Items,
     test: Items | Callable[[], Items] | None = None,
     max_hours: float | None = None,
     resume: bool = True,
     world_version: str = "",
     demo: bool = False,
-    rate: str = "lr",
+    rate: str | None = None,
     device: str | torch.device = "cpu",
     log: Callable[[str], None] = print,
 ) -> Table:
@@ -54,14 +55,14 @@ def run_table(
             a pair differ in their starting weights alone.
         out_dir: gets ``cells/``, ``summary.json``, ``table.md`` and, where runs score single items,
             ``items.json``.
-        train, val: labelled data sets.
+        train, val: labelled data sets; no ``train`` where the runs learn from no labels.
         test: the test split, or a function that opens it; it is touched when the table is
             complete and not before. None scores on validation.
         max_hours: stop before a run that would not fit, leaving an unfinished table.
         resume: use finished runs found in ``out_dir``; False repeats all.
         world_version: version of generated data.
         demo: mark the table as too small to mean anything.
-        rate: what the grid is of.
+        rate: what the grid is of; None = as the runs tell.
         device: where to run.
         log: takes progress lines.
 
@@ -69,15 +70,41 @@ def run_table(
         UsageError: rows without the reference, a name twice, no pair, an empty grid, missing
             weights or a subset of other data; all before the first run.
     """
+    study = prepare(
+        rows,
+        protocol,
+        subsets,
+        seeds,
+        out_dir,
+        train=train,
+        val=val,
+        resume=resume,
+        device=device,
+    )
+    run_cells(study, max_hours, log)
+    about: dict[str, Any] = {"world_version": world_version, "demo": demo, "rate": rate}
+    return write_table(study, Path(out_dir), test=test, log=log, **about)
+
+
+def prepare(
+    rows: Sequence[RowSpec],
+    protocol: Protocol,
+    subsets: Sequence[Subset],
+    seeds: Sequence[int],
+    out_dir: str | Path,
+    *,
+    train: Items | None,
+    val: Items,
+    resume: bool = True,
+    device: str | torch.device = "cpu",
+) -> Study:
+    """A checked table on its way, of which nothing is run yet; see ``run_table``."""
     check_rows(rows, protocol)
-    out = Path(out_dir)
     pairs = protocol.pairs(seeds, subsets)
-    store = CellStore(out / "cells")
+    store = CellStore(Path(out_dir) / "cells")
     study = Study(rows, protocol, pairs, train, val, store, device, resume)
     _check_inputs(study)
-    _run_cells(study, max_hours, log)
-    about: dict[str, Any] = {"world_version": world_version, "demo": demo, "rate": rate}
-    return write_table(study, out, test=test, log=log, **about)
+    return study
 
 
 def write_table(
@@ -87,7 +114,10 @@ def write_table(
     test: Items | Callable[[], Items] | None = None,
     world_version: str = "",
     demo: bool = False,
-    rate: str = "lr",
+    rate: str | None = None,
+    share: str = "",
+    classes: Sequence[str] = (),
+    identity: Identity | None = None,
     pretraining_seconds: Mapping[str, float] | None = None,
     log: Callable[[str], None] = print,
 ) -> Table:
@@ -97,10 +127,14 @@ def write_table(
         study: the table.
         out: gets ``summary.json``, ``table.md`` and the ledger of test reads.
         test, world_version, demo, log: see ``run_table``.
-        rate: what the grid is of.
+        rate: what the grid is of; None = as the runs tell.
+        share: of the labels, for titles.
+        classes: names, where the runs score classes.
+        identity: of the protocol; None = as far as the runs tell.
         pretraining_seconds: row -> what its weights cost, where the rows do not say it.
     """
     finished, protocol = study.count(), study.protocol
+    rate = study.rate if rate is None else rate
     held_out: dict[str, dict[str, Any]] = {}
     reads = 0
     if finished == study.total() and test is not None:
@@ -109,7 +143,7 @@ def write_table(
     table = Table(
         rows=[_row(study, row, held_out) for row in study.rows],
         reference=protocol.reference,
-        protocol=_protocol_dict(study),
+        protocol=_protocol_dict(study, rate),
         split="test" if held_out else "validation",
         cells=(finished, study.total()),
         test_reads=reads,
@@ -117,6 +151,10 @@ def write_table(
         demo=demo,
         level=protocol.level,
         rate=rate,
+        columns=study.columns,
+        share=share,
+        classes=tuple(classes),
+        identity=identity or identity_of(study),
     )
     for row in table.rows:
         row.pretraining_seconds += (pretraining_seconds or {}).get(row.name, 0.0)
@@ -164,17 +202,35 @@ def _check_inputs(study: Study) -> None:
             needed="each pair once; subsets of different content need different names",
         )
     for pair in study.pairs:
-        pair[1].indices(study.train)
+        if study.train is not None:
+            pair[1].indices(study.train)
         for row in study.rows:
             study.cell(row, pair, study.protocol.learning_rates[0])
 
 
-def _run_cells(study: Study, max_hours: float | None, log: Callable[[str], None]) -> None:
-    """Run missing cells, pair by pair so that early stops leave whole pairs."""
+def run_cells(
+    study: Study,
+    max_hours: float | None = None,
+    log: Callable[[str], None] = print,
+    refuse: Callable[[str, UsageError], None] | None = None,
+) -> bool:
+    """Run missing cells, pair by pair so that early stops leave whole pairs.
+
+    Args:
+        study: the table.
+        max_hours: stop before a run that would not fit.
+        log: takes progress lines.
+        refuse: takes the name of a row whose weights turn out to be unfit in its first run, and
+            why; the row is then left out of the study. Without it, or if the row is the
+            reference, the error is raised.
+
+    Returns:
+        Whether all are done.
+    """
     began, total = time.monotonic(), study.total()
     done, fresh = 0, 0
     for position, pair in enumerate(study.pairs):
-        for row in study.rows:
+        for row in list(study.rows):
             for lr in study.rates(row, position) or ():
                 cell = study.cell(row, pair, lr)
                 if study.result(cell) is not None:
@@ -184,21 +240,41 @@ def _run_cells(study: Study, max_hours: float | None, log: Callable[[str], None]
                 each = elapsed / fresh if fresh else 0.0
                 if max_hours is not None and elapsed + each > max_hours * 3600:
                     log(f"stopped at the time limit: {done} of {total} cells")
-                    return
-                study.run(row, pair, cell)
+                    return False
+                try:
+                    study.run(row, pair, cell)
+                except UsageError as error:
+                    if refuse is None or row.name == study.protocol.reference:
+                        raise
+                    study.rows = [other for other in study.rows if other is not row]
+                    total = study.total()
+                    refuse(row.name, error)
+                    break
                 done, fresh = done + 1, fresh + 1
                 elapsed = time.monotonic() - began
                 left = elapsed / fresh * (total - done)
-                result = study.results[cell.key()]
+                said = _said(study, cell, lr)
                 log(
-                    f"[{done}/{total}] {row.name}, seed {pair[0]}, {pair[1].name}, lr {lr:g}:"
-                    f" val mIoU {result['miou']:.3f}, features loaded to within"
-                    f" {result['feature_difference']:.1g}"
-                    f" ({elapsed / fresh:.1f} s a run, {_clock(left)} left)"
+                    f"[{done}/{total}] {row.name}, seed {pair[0]}, {pair[1].name}{said}"
+                    f" ({elapsed / fresh:.1f} s a run, {clock(left)} left)"
                 )
+    return True
 
 
-def _clock(seconds: float) -> str:
+def _said(study: Study, cell: Cell, lr: float) -> str:
+    """What a progress line says of a run."""
+    result = study.results[cell.key()]
+    first, score = study.columns[0], study.score(result)
+    number = "-" if score is None else f"{score:.{first.digits}f}"
+    said = f", {study.rate} {lr:g}" if study.rate else ""
+    said += f": val {first.title} {number}"
+    if cell.spec.steps:
+        said += f", features loaded to within {result['feature_difference']:.1g}"
+    return said
+
+
+def clock(seconds: float) -> str:
+    """A duration for people."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{seconds:02d}s"
@@ -265,9 +341,11 @@ def _score(
         init = row.init_for(pair[0])
         trained = cell.spec.restore(weights, init, seed=pair[0], device=study.device)
     result = cell.spec.score(trained, items, study.device)
-    if study.results[cell.key()]["diverged"]:
-        result["miou"] = 0.0
-    return result
+    on_validation = study.results[cell.key()]
+    if on_validation["diverged"]:
+        # what was trained has no weights worth scoring: it keeps the scores of a diverged run
+        result |= {column.key: on_validation.get(column.key) for column in study.columns}
+    return plain(result)
 
 
 def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row:
@@ -275,10 +353,16 @@ def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row
     chosen = _chosen(study, row)
     runs = [study.results[cell.key()] for _, cell in chosen]
     scored = [held_out.get(cell.key(), run) for (_, cell), run in zip(chosen, runs, strict=True)]
-    scores: dict[Pair, float] = {
-        (seed, subset.name): result["miou"]
-        for ((seed, subset), _), result in zip(chosen, scored, strict=True)
+    pairs: list[Pair] = [(seed, subset.name) for (seed, subset), _ in chosen]
+    numbers: dict[str, dict[Pair, float]] = {
+        column.key: {
+            pair: result[column.key]
+            for pair, result in zip(pairs, scored, strict=True)
+            if result.get(column.key) is not None
+        }
+        for column in study.columns
     }
+    first, *others = study.columns
     done = {
         study.cell(row, pair, lr).key(): result
         for position, pair in enumerate(study.pairs)
@@ -287,9 +371,12 @@ def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row
     }
     return Row(
         name=row.name,
-        scores=scores,
+        scores=numbers[first.key],
         choice=study.choice(row),
-        iou=mean_iou_by_class(scored),
+        more={column.key: numbers[column.key] for column in others},
+        iou=mean_iou_by_class([each for each in scored if isinstance(each.get("iou"), list)]),
+        confusion=summed_confusion(scored),
+        curves=mean_curves(scored),
         steps=study.spec(row, 0.0).steps,
         diverged=sum(run["diverged"] for run in runs),
         feature_difference=max((run["feature_difference"] for run in runs), default=0.0),
@@ -311,13 +398,13 @@ def _items(study: Study, held_out: dict[str, dict[str, Any]]) -> dict[str, dict[
     return found
 
 
-def _protocol_dict(study: Study) -> dict[str, Any]:
+def _protocol_dict(study: Study, rate: str) -> dict[str, Any]:
     protocol = study.protocol
     spec = protocol.spec.to_dict()
     spec.pop("lr", None)
     return {
-        "finetune" if spec.get("steps") else "probe": spec,
-        "learning_rates": list(protocol.learning_rates),
+        {"lr": "finetune", "decay": "probe"}.get(rate, "run"): spec,
+        "learning_rates": list(protocol.learning_rates) if rate else [],
         "selection": protocol.selection,
         "pairing": protocol.pairing,
         "pairs": [[seed, subset.name] for seed, subset in study.pairs],

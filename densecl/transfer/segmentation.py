@@ -14,7 +14,9 @@ from densecl.models.frozen import frozen
 from densecl.models.mmseg import mmseg_models
 from densecl.models.mmseg_config import mmseg_config
 
-HEADS = ("fcn", "upernet")
+HEADS = ("fcn", "upernet", "deeplabv3plus")
+ATROUS = {8: (1, 12, 24, 36), 16: (1, 6, 12, 18), 32: (1, 3, 6, 9)}
+"""Stride of the last map -> dilations of the pyramid: the reach in pixels is the same for each."""
 
 
 def build_mmseg_backbone(cfg: Mapping[str, Any]) -> nn.Module:
@@ -23,11 +25,11 @@ def build_mmseg_backbone(cfg: Mapping[str, Any]) -> nn.Module:
         return models.build(dict(cfg))
 
 
-def feature_channels(backbone: nn.Module, size: int = 64) -> list[int]:
-    """Channels of each map that a mmsegmentation backbone returns, by a trial run."""
+def feature_maps(backbone: nn.Module, size: int = 64) -> tuple[list[int], list[int]]:
+    """Channels and strides of the maps that a mmsegmentation backbone returns, by a trial run."""
     with frozen(backbone):
         maps = backbone(torch.zeros(1, 3, size, size))
-    return [int(each.shape[1]) for each in maps]
+    return [int(each.shape[1]) for each in maps], [size // int(each.shape[-1]) for each in maps]
 
 
 def build_segmentor(
@@ -43,7 +45,9 @@ def build_segmentor(
     """A real ``EncoderDecoder``, freshly initialised from torch's global random state.
 
     Args:
-        head: ``fcn`` (on the last map) or ``upernet`` (on all maps).
+        head: ``fcn`` (on the last map), ``upernet`` (on all maps) or ``deeplabv3plus`` (atrous
+            pyramid on the last map, refined by the first one; its dilations follow the stride of
+            the last map, see ``ATROUS``).
         backbone: a backbone config of ours, or ``dict(type="mmseg.<Name>", ...)``.
         num_classes: L.
         channels: width of the head.
@@ -52,12 +56,13 @@ def build_segmentor(
         head_options: overrides of the head's config, by mmsegmentation's names.
 
     Raises:
-        UsageError: an unknown head, or a backbone that cannot be mirrored.
+        UsageError: an unknown head, a backbone that cannot be mirrored, or one whose last map has
+            no dilations in ``ATROUS``.
     """
     if head not in HEADS:
         raise UsageError(f"segmentation head {head!r}", needed=" or ".join(map(repr, HEADS)))
     backbone_cfg = mmseg_config(backbone, output_stride)
-    widths = feature_channels(build_mmseg_backbone(backbone_cfg))
+    widths, strides = feature_maps(build_mmseg_backbone(backbone_cfg))
     decode_head: dict[str, Any] = {
         "channels": channels,
         "num_classes": num_classes,
@@ -75,12 +80,22 @@ def build_segmentor(
             "num_convs": 1,
             "concat_input": False,
         }
-    else:
+    elif head == "upernet":
         decode_head |= {
             "type": "UPerHead",
             "in_channels": widths,
             "in_index": list(range(len(widths))),
             "pool_scales": (1, 2, 3, 6),
+        }
+    else:
+        decode_head |= {
+            "type": "DepthwiseSeparableASPPHead",
+            "in_channels": widths[-1],
+            "in_index": len(widths) - 1,
+            "dilations": _dilations(strides[-1], head_options),
+            "c1_in_channels": widths[0],
+            # 48 of 256 in the paper
+            "c1_channels": max(1, channels * 3 // 16),
         }
     with mmseg_models() as models:
         segmentor = models.build(
@@ -96,9 +111,27 @@ def build_segmentor(
     return segmentor
 
 
+def _dilations(stride: int, head_options: Mapping[str, Any] | None) -> Sequence[int]:
+    if head_options and "dilations" in head_options:
+        return head_options["dilations"]
+    if stride not in ATROUS:
+        raise UsageError(
+            f"deeplabv3plus on a map of stride {stride}",
+            needed=f"stride {', '.join(map(str, ATROUS))}, or dilations of your own",
+            fix="set output_stride, or head_options=dict(dilations=(1, ...))",
+        )
+    return ATROUS[stride]
+
+
+def logits_and_maps(segmentor: nn.Module, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """``logits_of``, and the backbone's maps that they were computed from, finest first."""
+    maps = segmentor.extract_feat(inputs)  # type: ignore[operator]
+    return segmentor.decode_head.forward(maps), maps  # type: ignore[union-attr]
+
+
 def logits_of(segmentor: nn.Module, inputs: Tensor) -> Tensor:
     """Raw logits of the decode head, (B, L, h, w), at the head's own stride."""
-    return segmentor.decode_head.forward(segmentor.extract_feat(inputs))  # type: ignore[operator, union-attr]
+    return logits_and_maps(segmentor, inputs)[0]
 
 
 def segmentation_loss(

@@ -17,6 +17,8 @@ from typing import Literal
 
 from scipy import stats
 
+from densecl.transfer.columns import Better
+
 Pair = tuple[int, str]
 """(pretraining seed, name of the label subset)."""
 
@@ -31,13 +33,14 @@ class Difference:
     Attributes:
         mean: mean difference row - scratch; NaN without a common pair.
         interval: two-sided interval of the mean, or None when fewer than two units are there.
-        verdict: ``better`` or ``worse`` when the interval lies on one side of zero.
+        verdict: ``better`` or ``worse`` when the interval lies on one side of zero; None for a
+            number that only describes.
         count: number of units the interval rests on.
     """
 
     mean: float
     interval: tuple[float, float] | None
-    verdict: Verdict
+    verdict: Verdict | None
     count: int
 
 
@@ -58,6 +61,7 @@ def paired_difference(
     *,
     level: float = 0.95,
     unit: Unit = "pair",
+    better: Better = "higher",
 ) -> Difference:
     """Compare a row with scratch over the pairs that both have.
 
@@ -66,6 +70,7 @@ def paired_difference(
         scratch: the same for the scratch row.
         level: coverage of the interval.
         unit: what counts as one independent observation (see the module's text).
+        better: which way is an improvement; ``none`` gives no verdict.
 
     Returns:
         The difference. One unit alone gives no interval and the verdict ``inconclusive``: a
@@ -83,16 +88,22 @@ def paired_difference(
         groups[key].append(difference)
     values = [math.fsum(group) / len(group) for group in groups.values()]
     if not values:
-        return Difference(math.nan, None, "inconclusive", 0)
+        return Difference(math.nan, None, verdict(None, better), 0)
     interval = t_interval(values, level)
-    return Difference(math.fsum(values) / len(values), interval, verdict(interval), len(values))
+    mean = math.fsum(values) / len(values)
+    return Difference(mean, interval, verdict(interval, better), len(values))
 
 
-def verdict(interval: tuple[float, float] | None) -> Verdict:
-    """``better`` when the whole interval is above zero, ``worse`` when below."""
+def verdict(interval: tuple[float, float] | None, better: Better = "higher") -> Verdict | None:
+    """``better`` when the whole interval lies on the better side of zero, ``worse`` on the other.
+
+    None for a number of which neither side is the better one.
+    """
+    if better == "none":
+        return None
     if interval is None:
         return "inconclusive"
-    low, high = interval
+    low, high = interval if better == "higher" else (-interval[1], -interval[0])
     if low > 0:
         return "better"
     return "worse" if high < 0 else "inconclusive"

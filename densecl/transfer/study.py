@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import torch
 
 from densecl.errors import UsageError
 from densecl.transfer.cells import Cell, CellStore, data_fingerprint, init_fingerprint
+from densecl.transfer.columns import Column, columns_of
 from densecl.transfer.grid import Choice, choose_learning_rate
 from densecl.transfer.initialisation import Init
 from densecl.transfer.selection import Items, Selection
@@ -19,6 +21,9 @@ from densecl.transfer.subsets import Subset
 from densecl.transfer.task import Task, Trained
 
 SeededInit = Init | Mapping[int, Init] | Callable[[int], Init]
+
+NO_GRID = (0.0,)
+"""The grid of a run that has nothing to choose."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Study:
     Attributes:
         rows, protocol: what is run.
         pairs: (pretraining seed, label subset), in order.
-        train, val: labelled data sets.
+        train, val: labelled data sets; no ``train`` where the runs learn from no labels.
         store: where results lie.
         device: where to run.
         resume: use stored results; else only those of this process.
@@ -130,7 +135,7 @@ class Study:
     rows: Sequence[RowSpec]
     protocol: Protocol
     pairs: list[tuple[int, Subset]]
-    train: Items
+    train: Items | None
     val: Items
     store: CellStore
     device: str | torch.device
@@ -139,8 +144,26 @@ class Study:
     _inits: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._data = (data_fingerprint(self.train), data_fingerprint(self.val))
+        train = "" if self.train is None else data_fingerprint(self.train)
+        self.data = (train, data_fingerprint(self.val))
         self._judged: dict[str, Selection] = {}
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the runs are scored by."""
+        return columns_of(self.protocol.spec)
+
+    @property
+    def rate(self) -> str:
+        """What the grid is of: ``lr``, ``decay`` of a probe, or "": the runs have none."""
+        task = self.protocol.spec
+        if task.at(1.0).to_dict() == task.at(2.0).to_dict():
+            return ""
+        return "lr" if task.steps else "decay"
+
+    def score(self, result: Mapping[str, Any]) -> float | None:
+        """The first column of a result; None where the run could not be scored."""
+        return result.get(self.columns[0].key)
 
     def spec(self, row: RowSpec, lr: float) -> Task:
         """The run of a row at one point of the grid."""
@@ -166,7 +189,7 @@ class Study:
         if not self.ready(row, seed):
             raise UsageError(f"row {row.name!r} has no weights for pretraining seed {seed} yet")
         spec, init = self.spec(row, lr), self._inits[row.name, seed]
-        return Cell(row.name, spec, init, seed, subset.name, subset.items, self._data)
+        return Cell(row.name, spec, init, seed, subset.name, subset.items, self.data)
 
     def finished(self, row: RowSpec, pair: tuple[int, Subset], lr: float) -> dict[str, Any] | None:
         """The result of a run on validation if it is done."""
@@ -194,11 +217,12 @@ class Study:
         scores: dict[float, dict[Pair, float]] = {lr: {} for lr in self.protocol.learning_rates}
         for (seed, subset), lr in itertools.product(pairs, scores):
             done = self.finished(row, (seed, subset), lr)
-            if done is not None:
-                scores[lr][seed, subset.name] = done["miou"]
+            score = None if done is None else self.score(done)
+            if score is not None:
+                scores[lr][seed, subset.name] = score
         if not set.intersection(*map(set, scores.values())):
             return None
-        return choose_learning_rate(scores)
+        return choose_learning_rate(scores, self.columns[0].better)
 
     def total(self) -> int:
         """Runs of the whole table."""
@@ -222,15 +246,31 @@ class Study:
             self._judged[own] = (row.task or self.protocol.spec).select(self.val)
         return self._judged[own]
 
+    def release(self) -> None:
+        """Let go of decoded items; they are read again if another run needs them."""
+        self._judged.clear()
+
     def run(self, row: RowSpec, pair: tuple[int, Subset], cell: Cell) -> Trained:
         """Do a run and store it; returns what was trained."""
-        items = cell.spec.select(self.train, pair[1].indices(self.train))
+        items = None
+        if self.train is not None:
+            items = cell.spec.select(self.train, pair[1].indices(self.train))
         judged = self._validation(row)
         result, trained = cell.spec.run(
             row.init_for(pair[0]), items, judged, seed=pair[0], device=self.device
         )
         if self.protocol.keep_weights:
             self.store.save_weights(cell, trained.state_dict())
+        result = plain(result)
         self.store.save_result(cell, result)
         self.results[cell.key()] = result
         return trained
+
+
+def plain(value: Any) -> Any:
+    """A result for JSON: a number that is not finite becomes None."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

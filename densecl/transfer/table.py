@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from densecl.errors import UsageError
+from densecl.transfer.columns import MIOU, Column
 from densecl.transfer.grid import Choice
 from densecl.transfer.statistics import Difference, Pair, paired_difference
 
 if TYPE_CHECKING:
+    from densecl.transfer.identity import Identity
     from densecl.transfer.task import Task
 
 REFERENCE_VERDICT = "reference"
@@ -24,9 +27,12 @@ class Row:
 
     Attributes:
         name: of the row.
-        scores: mIoU of each finished (seed, subset) pair at the chosen learning rate.
+        scores: first column of each finished (seed, subset) pair at the chosen learning rate.
         choice: the learning rate and what it was chosen from; None before there is a choice.
+        more: key of each further column -> its number of each pair that has one.
         iou: per class, mean over the pairs where the class has a score.
+        confusion: (L, L) counts, summed over the pairs; None where the run has none.
+        curves: name -> dict(x, y, xlabel, ylabel), y averaged over the pairs that share x.
         steps: fine-tuning steps of a run.
         diverged: how many of the chosen runs diverged (they score 0).
         feature_difference: largest over the runs, see ``transplant``.
@@ -48,11 +54,18 @@ class Row:
     pretraining_seconds: float = 0.0
     notes: str = ""
     trained: tuple[Task, Path] | None = None
+    more: dict[str, dict[Pair, float]] = field(default_factory=dict)
+    confusion: list[list[int]] | None = None
+    curves: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
-        """Mean mIoU over the pairs; NaN without one."""
-        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else math.nan
+        """Mean of the first column over the pairs; NaN without one."""
+        return _mean(self.scores)
+
+    def column(self, position: int, key: str) -> dict[Pair, float]:
+        """The numbers of a column of the table."""
+        return self.scores if position == 0 else self.more.get(key, {})
 
 
 @dataclass
@@ -65,12 +78,16 @@ class Table:
         protocol: everything a reader needs to repeat it, plain values.
         split: which split ``scores`` are of.
         cells: (finished, all) runs.
+        identity: what the numbers are of.
         test_reads: how often the test split was read for tables in this folder.
         world_version: version of the generated data, or "".
         demo: the numbers come from a run too small to mean anything.
         seconds: totals.
         level: coverage of the intervals.
-        rate: what the grid is of: ``lr``, or ``decay`` of a probe.
+        rate: what the grid is of: ``lr``, ``decay`` of a probe, or "": there is no grid.
+        columns: of the runs; differences and verdicts are of the first.
+        share: of the labels, e.g. ``5%``; ``all`` where none are learned from.
+        classes: names, where the runs score classes.
     """
 
     rows: list[Row]
@@ -84,23 +101,37 @@ class Table:
     seconds: dict[str, float] = field(default_factory=dict)
     level: float = 0.95
     rate: str = "lr"
+    columns: tuple[Column, ...] = (MIOU,)
+    share: str = ""
+    classes: tuple[str, ...] = ()
+    identity: Identity = field(kw_only=True)
 
     @property
     def complete(self) -> bool:
         """Every run is done."""
         return self.cells[0] == self.cells[1]
 
-    def difference(self, row: Row) -> Difference | None:
+    def difference(self, row: Row, unit: str = "pair") -> Difference | None:
         """Paired difference to the reference; None for the reference itself."""
         if row.name == self.reference:
             return None
         reference = next((r for r in self.rows if r.name == self.reference), None)
         scores = {} if reference is None else reference.scores
-        return paired_difference(row.scores, scores, level=self.level)
+        return paired_difference(
+            row.scores,
+            scores,
+            level=self.level,
+            unit=unit,  # type: ignore[arg-type]
+            better=self.columns[0].better,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""
         return {
+            "identity": self.identity.to_dict(),
+            "share": self.share,
+            "columns": [vars(column) for column in self.columns],
+            "classes": list(self.classes),
             "rows": [self._row_dict(row) for row in self.rows],
             "seconds": self.seconds,
             "world_version": self.world_version,
@@ -119,24 +150,32 @@ class Table:
         difference = self.difference(row)
         units: dict[str, Any] = {}
         if difference is not None:
-            scores = next((r.scores for r in self.rows if r.name == self.reference), {})
             for unit in ("seed", "subset"):
-                each = paired_difference(row.scores, scores, level=self.level, unit=unit)
+                each = self.difference(row, unit)
+                assert each is not None
                 units[unit] = None if each.interval is None else list(each.interval)
         choice = row.choice
+        numbers: dict[str, Any] = {}
+        for position, column in enumerate(self.columns):
+            scores = row.column(position, column.key)
+            numbers[f"{column.key}_mean"] = _plain(_mean(scores))
+            numbers[f"{column.key}_seeds"] = [scores.get(pair) for pair in row.scores]
+        extra: dict[str, Any] = {} if row.confusion is None else {"confusion": row.confusion}
+        if row.curves:
+            extra["curves"] = row.curves
         return {
             "name": row.name,
-            "miou_mean": _plain(row.mean),
-            "miou_seeds": list(row.scores.values()),
+            **numbers,
             "diff_to_scratch": 0.0 if difference is None else _plain(difference.mean),
             "interval": list(difference.interval) if difference and difference.interval else None,
             "verdict": difference.verdict if difference else REFERENCE_VERDICT,
             "pairs": [list(pair) for pair in row.scores],
             "interval_over": units,
-            "lr": choice.lr if choice else None,
+            "lr": choice.lr if choice and self.rate else None,
             "lr_validation": {f"{k:g}": v for k, v in choice.means.items()} if choice else {},
             "lr_at_edge": choice.edge if choice else False,
             "iou": [_plain(value) for value in row.iou],
+            **extra,
             "steps": row.steps,
             "diverged": row.diverged,
             "feature_difference": row.feature_difference,
@@ -148,8 +187,12 @@ class Table:
     def to_markdown(self) -> str:
         """The table and the lines one needs to judge it."""
         percent = f"{self.level * 100:g} %"
-        header = ["row", "mIoU", f"difference to {self.reference}", f"{percent} interval"]
-        header += ["verdict", self.rate, "n"]
+        first, *others = self.columns
+        header = ["row", first.heading, f"difference to {self.reference}", f"{percent} interval"]
+        header += ["verdict"] if first.better != "none" else []
+        header += [column.heading for column in others]
+        header += [self.rate] if self.rate else []
+        header += ["n"]
         lines = []
         if self.demo:
             lines += [
@@ -167,28 +210,41 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def _cells(self, row: Row) -> list[str]:
+        first, *others = self.columns
         difference = self.difference(row)
-        lr = "-" if row.choice is None else f"{row.choice.lr:g}" + ("*" * row.choice.edge)
         name = row.name + (f" ({row.diverged} diverged)" if row.diverged else "")
-        score = _number(row.mean)
-        if difference is None:
-            return [name, score, "-", "-", REFERENCE_VERDICT, lr, str(len(row.scores))]
-        low_high = "-"
-        if difference.interval is not None:
-            low_high = f"[{difference.interval[0]:+.3f}, {difference.interval[1]:+.3f}]"
-        verdict: str = difference.verdict
-        if difference.interval is None:
-            verdict += " (one pair)" if difference.count == 1 else " (no pair)"
-        mean = _number(difference.mean, signed=True)
-        return [name, score, mean, low_high, verdict, lr, str(difference.count)]
+        mean, low_high, verdict, count = "-", "-", REFERENCE_VERDICT, len(row.scores)
+        if difference is not None:
+            mean, count = _number(difference.mean, first.digits, signed=True), difference.count
+            if difference.interval is not None:
+                low, high = (f"{end:+.{first.digits}f}" for end in difference.interval)
+                low_high = f"[{low}, {high}]"
+            verdict = difference.verdict or ""
+            if difference.interval is None:
+                verdict += " (one pair)" if difference.count == 1 else " (no pair)"
+        cells = [name, _number(row.mean, first.digits), mean, low_high]
+        cells += [verdict] if first.better != "none" else []
+        cells += [_number(_mean(row.more.get(c.key, {})), c.digits) for c in others]
+        if self.rate:
+            choice = row.choice
+            cells.append("-" if choice is None else f"{choice.lr:g}" + "*" * choice.edge)
+        return [*cells, str(count)]
 
     def _footer(self) -> list[str]:
-        rates = self.protocol.get("learning_rates", ())
+        rates = self.protocol.get("learning_rates", ()) if self.rate else ()
         grid, kind = ", ".join(f"{lr:g}" for lr in rates), _RATES.get(self.rate, self.rate)
+        first = self.columns[0]
+        over = "pretraining seeds" if self.share == ALL else "(pretraining seed, label subset)"
+        one = len(self.columns) == 1
         lines = [
-            f"mIoU on the {self.split} split. Differences are paired over (pretraining seed, label"
-            " subset); the interval is Student's t over the pairs.",
+            f"{first.title if one else 'Scores'} on the {self.split} split. Differences are"
+            f" {'' if one else f'of {first.title}, '}paired over {over}; the interval is"
+            " Student's t over the pairs.",
         ]
+        if first.better == "lower":
+            lines.append(f"Lower is better for {first.title}.")
+        elif first.better == "none":
+            lines.append(f"{first.title} describes: neither more nor less of it is better.")
         if grid:
             lines.append(f"{kind.capitalize()}: grid {grid} for every row, chosen on validation.")
         if any(row.choice and row.choice.edge for row in self.rows):
@@ -196,11 +252,71 @@ class Table:
         if self.split == "test":
             times = "once" if self.test_reads == 1 else f"{self.test_reads} times"
             lines.append(f"The test split was read {times}.")
-        elif len(rates) != 1:
+        elif self.rate and len(rates) != 1:
             lines.append(f"The {kind} was chosen on the same split: scores are optimistic.")
+        lines += [f"{row.name}: {row.notes}." for row in self.rows if row.notes]
         if self.world_version:
             lines.append(f"World version {self.world_version}.")
-        return lines
+        share = f", {self.share} of the labels" if self.share not in ("", ALL) else ""
+        return [*lines, f"Protocol {self.identity}{share}."]
+
+
+ALL = "all"
+"""The share of a table whose runs learn from no labels."""
+
+
+def join_tables(tables: Sequence[Table]) -> Table:
+    """The rows of several tables in one; a row that stands in several is taken once.
+
+    Args:
+        tables: of one protocol, share and split, and of the same (seed, subset) pairs.
+
+    Raises:
+        UsageError: the numbers are of different protocols, shares or splits, named by the field
+            that differs; the tables have other references; or a name stands for different rows.
+    """
+    if not tables:
+        raise UsageError("no table to join", needed="at least one")
+    first, *others = tables
+    for other in others:
+        _comparable(first, other)
+    rows: dict[str, Row] = {}
+    for row in (row for table in tables for row in table.rows):
+        known = rows.setdefault(row.name, row)
+        if known.scores != row.scores:
+            raise UsageError(
+                f"row {row.name!r} stands in two tables with different numbers",
+                needed="one name for one row",
+                fix="rename one of them",
+            )
+    return replace(
+        first,
+        rows=list(rows.values()),
+        cells=(sum(t.cells[0] for t in tables), sum(t.cells[1] for t in tables)),
+        test_reads=max(table.test_reads for table in tables),
+        demo=any(table.demo for table in tables),
+        seconds={
+            key: math.fsum(table.seconds.get(key, 0.0) for table in tables) for key in first.seconds
+        },
+    )
+
+
+def _comparable(one: Table, other: Table) -> None:
+    """Refuse two tables whose numbers mean different things."""
+    found = one.identity.differences(other.identity)
+    found += [
+        name
+        for name in ("share", "split", "reference")
+        if getattr(one, name) != getattr(other, name)
+    ]
+    if found:
+        raise UsageError(
+            f"the tables of {one.identity.name!r} ({one.identity.hash}, {one.split}) and"
+            f" {other.identity.name!r} ({other.identity.hash}, {other.split}) differ in "
+            + ", ".join(found),
+            needed="one protocol for all numbers of a column",
+            fix="show them as two tables, or run both rows under one protocol",
+        )
 
 
 def _markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -209,10 +325,14 @@ def _markdown_rows(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def _number(value: float, signed: bool = False) -> str:
+def _number(value: float, digits: int = 3, signed: bool = False) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def _mean(scores: Mapping[Pair, float]) -> float:
+    return math.fsum(scores.values()) / len(scores) if scores else math.nan
 
 
 def _plain(value: float) -> float | None:
@@ -227,3 +347,27 @@ def mean_iou_by_class(results: Sequence[Mapping[str, Any]]) -> list[float]:
         known = [value for value in column if value is not None]
         means.append(math.fsum(known) / len(known) if known else math.nan)
     return means
+
+
+def summed_confusion(results: Sequence[Mapping[str, Any]]) -> list[list[int]] | None:
+    """Counts of all runs together; None where a run has none."""
+    found = [result.get("confusion") for result in results]
+    if not found or any(each is None for each in found):
+        return None
+    return [
+        [sum(values) for values in zip(*lines, strict=True)] for lines in zip(*found, strict=True)
+    ]
+
+
+def mean_curves(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each curve of the first run, its y averaged over the runs that have the same x."""
+    curves: dict[str, dict[str, Any]] = {}
+    for name, curve in (results[0].get("curves") or {}).items() if results else ():
+        same = [result.get("curves", {}).get(name, {}) for result in results]
+        ys = [each["y"] for each in same if each.get("x") == curve["x"]]
+        y = []
+        for values in zip(*ys, strict=True):
+            known = [value for value in values if value is not None]
+            y.append(math.fsum(known) / len(known) if known else None)
+        curves[name] = {**curve, "y": y}
+    return curves

@@ -35,6 +35,7 @@ class BackboneState:
         caffe: what declares the weights to be Caffe's; empty where nothing does.
         meta: what the checkpoint says about itself; empty for foreign files.
         notes: what a user of the weights should know.
+        origin: name (ours) -> entry of the file; empty where entries do not map one to one.
     """
 
     tensors: dict[str, Tensor]
@@ -45,6 +46,7 @@ class BackboneState:
     caffe: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 CONTAINERS = ("state_dict", "model")
@@ -148,12 +150,13 @@ def _take(
     branch = branch or next(iter(layout.branches))
     _check_branch(branch, list(present), f"{path} ({layout.name} layout)")
     prefix = present[branch]
-    tensors = {}
+    tensors, origin = {}, {}
     for name, value in state.items():
         below = name.removeprefix(prefix)
         if name.startswith(prefix) and not below.startswith(layout.drop):
-            tensors[layout.rename(below)] = value
-    return BackboneState(tensors, layout.name, branch)
+            ours = layout.rename(below)
+            tensors[ours], origin[ours] = value, name
+    return BackboneState(tensors, layout.name, branch, origin=origin)
 
 
 def _ours(checkpoint: Mapping[str, Any], path: str | Path, branch: str | None) -> BackboneState:
@@ -176,9 +179,9 @@ def _ours(checkpoint: Mapping[str, Any], path: str | Path, branch: str | None) -
     if isinstance(checkpoint.get("config"), str):
         digest = hashlib.sha256(checkpoint["config"].encode()).hexdigest()
         meta.setdefault("config_hash", digest[:16])
-    return BackboneState(
-        tensors, "densecl", branch, meta["backbone"] or None, _input_of(meta), meta=meta
-    )
+    found = BackboneState(tensors, "densecl", branch, meta["backbone"] or None, _input_of(meta))
+    found.meta, found.origin = meta, {name: prefix + name for name in tensors}
+    return found
 
 
 def _from_export(
@@ -189,8 +192,11 @@ def _from_export(
     branch = branch or handed
     _check_branch(branch, [handed], str(path))
     config = meta["backbone"] or None
-    tensors = {read_back(k, meta["naming"], config): v for k, v in state.items() if _first(k, meta)}
-    return BackboneState(tensors, "densecl", branch, config, _input_of(meta), meta=meta)
+    origin = {read_back(k, meta["naming"], config): k for k in state if _first(k, meta)}
+    tensors = {name: state[entry] for name, entry in origin.items()}
+    found = BackboneState(tensors, "densecl", branch, config, _input_of(meta), meta=meta)
+    found.origin = origin
+    return found
 
 
 def _first(name: str, meta: Mapping[str, Any]) -> bool:

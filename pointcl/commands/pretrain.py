@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from densecl.engine.domain import Domain
 
 
+TARGETS = {
+    "MinkUNet": "minkowski",
+    "Res16UNet": "minkowski",
+    "MinkResNet": "minkowski",
+    "SpUNet": "pointcept",
+    "VoxelResNet": "openpcdet",
+}
+"""Type of a backbone -> the library that knows it by these names."""
+
+
 def data_config(path: Path, skip_unreadable: bool) -> dict[str, Any]:
     """The data set that a path on the command line means.
 
@@ -39,9 +49,10 @@ SCANS = pretrain.Material(
     data_config=data_config,
     domain=_points,
     next_steps=(
-        "hand over:  pointcl export {checkpoint} --to minkowski",
+        "hand over:  pointcl export {checkpoint} --to {target}",
         "its worth:  pointcl transfer --checkpoint {checkpoint}",
     ),
+    target=lambda backbone: TARGETS.get(str((backbone or {}).get("type")), "safetensors"),
 )
 
 

@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from densecl.engine.domain import Domain
 from densecl.engine.model import PretrainModel
 from densecl.engine.names import check_arguments, registered
-from densecl.engine.schema import SECTIONS, Field, choice, optional, quiet, whole
+from densecl.engine.schema import SECTIONS, Field, choice, optional, quiet, real, whole
 from densecl.errors import UsageError
 from densecl.methods.base import Method
 from pointcl.engine.model import PointModel
@@ -61,6 +61,13 @@ class _Points(Domain):
             "features": FEATURES,
             "representative": choice("first", *REPRESENTATIVES),
             "max_voxels": optional(whole(None, 1)),
+            "intensity_scale": quiet(real(1.0, 0.0, above=True)),
+        },
+        "probe": {
+            **{name: SECTIONS["probe"][name] for name in ("every", "data", "val", "ridge")},
+            "scans": whole(16, 1),
+            "val_scans": whole(16, 1),
+            "points": whole(1000, 1),
         },
     }
     matters = ("voxels",)
@@ -116,6 +123,16 @@ class _Points(Domain):
     def build_model(self, method: Method, config: Mapping[str, Any]) -> PretrainModel:
         return PointModel(method, picture_norm(method, config))
 
+    def probe_rows(
+        self, model: PretrainModel, dataset: Any, part: str, config: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        from pointcl.engine.probe import labelled_points
+
+        probe = config["probe"]
+        count = probe["scans" if part == "data" else "val_scans"]
+        backbone = model.method.backbone_for_export()
+        return labelled_points(backbone, dataset, count, probe["points"], config, model.device)
+
     def describe(self, config: Mapping[str, Any], backbone: nn.Module) -> dict[str, Any]:
         voxels = config["voxels"]
         return {
@@ -159,6 +176,7 @@ def build_voxeliser(config: Mapping[str, Any]) -> Voxeliser:
         section["representative"],
         section["max_voxels"],
         config["seed"],
+        section.get("intensity_scale", 1.0),
     )
 
 

@@ -55,7 +55,7 @@ class FAC(PointMethod):
         backbone: Mapping[str, Any] | nn.Module,
         *,
         dim: int = 64,
-        temperature: float = 0.07,
+        temperature: float = 0.2,
         anchors: int = 16,
         negatives: int = 4096,
         top: int = 3,

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from densecl.losses import normalise
 from densecl.methods.base import MethodOutput
 from densecl.pairs import Pairs, PointSet, pool_regions
 from densecl.pairs.maps import read_cells
+from densecl.pairs.pooling import Pooled
 from pointcl.methods.distillation import PictureDistillation, link_numbers, pictures_of
+from pointcl.pairs.pixels import pool_unit_pixels
 from pointcl.pairs.projection import number_regions, read_regions
 from pointcl.registry import METHODS
 from pointcl.views.batch import PointBatch
@@ -59,14 +59,14 @@ class SLidR(PictureDistillation):
     def forward(self, batch: PointBatch) -> MethodOutput:
         """Sections 3.2 and 3.3."""
         pictures = pictures_of(batch)
-        superpixels, count = numbered(pictures.views.maps["region"])
+        region = pictures.views.maps["region"]
+        superpixels, count = numbered(region)
 
         points = self.embed_points(batch, pictures.links)
         query = pool_regions(points, read_regions(pictures.links, superpixels), num_regions=count)
 
         cells = self.teacher(pictures.views.image)
-        pixels = self.embed_pixels(cells, pictures.views.size)
-        key = pool_regions(pixels.flatten(0, 2), superpixels.flatten(), num_regions=count)
+        key = self.pool_pixels(cells, region, count)
 
         seen = query.mass > 0  # superpixels without a point drop out
         meaning = self.pool_cells(cells, superpixels, count)[seen] if self.tolerant else None
@@ -85,11 +85,17 @@ class SLidR(PictureDistillation):
             rows=own.detach(),
         )
 
-    def embed_pixels(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps of the teacher (I, C, h, w) -> (I, H, W, D) unit vectors."""
-        maps = self.online["picture_head"](cells).contiguous(memory_format=torch.channels_last)
-        enlarged = F.interpolate(maps, size, mode="bilinear", align_corners=self.align_corners)
-        return normalise(enlarged.permute(0, 2, 3, 1))
+    def pool_pixels(self, cells: Tensor, region: Tensor, count: int) -> Pooled:
+        """Mean of the unit vectors of a superpixel's pixels, those without a point too.
+
+        Args:
+            cells: (I, C, h, w) maps of the teacher.
+            region: (I, H, W) superpixels, numbered within their picture.
+            count: R of the batch, as many for each picture.
+        """
+        maps = self.online["picture_head"](cells)
+        each = count // max(len(region), 1)
+        return pool_unit_pixels(maps, region, each, align_corners=self.align_corners)
 
     def pool_cells(self, cells: Tensor, superpixels: Tensor, count: int) -> Tensor:
         """(R, C): the teacher's own features over the cells whose centre lies in a superpixel.
@@ -126,9 +132,11 @@ class SLidR(PictureDistillation):
 
 
 def numbered(maps: Tensor) -> tuple[Tensor, int]:
-    """Superpixels (I, H, W) with ids that no other picture of the batch has, and their number."""
-    ids = number_regions(maps)
-    return ids, int(ids.max()) + 1 if ids.numel() else 0
+    """Superpixels (I, H, W) with ids that no other picture of the batch has, and R, I times the
+    most of a picture: those of picture i are ``i * R / I`` to ``(i + 1) * R / I - 1``.
+    """
+    most = int(maps.max()) + 1 if maps.numel() else 0
+    return number_regions(maps), len(maps) * most
 
 
 def commonest(label: Tensor, region: Tensor, count: int) -> Tensor:

@@ -25,6 +25,7 @@ _HOMES = {
     "one_per_row": "selection",
     "overlap_ratio": "overlap",
     "points_at_links": "projection",
+    "pool_unit_pixels": "pixels",
     "read_pixels": "projection",
     "read_regions": "projection",
     "scan_overlap": "overlap",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pointcl.rows import every
+
 _GROWTH = (1.1, 1.4, 1.8, 2.4, 3.2)
 """Steps in which the gap between samples grows from the LiDAR's view to the picture's."""
 
@@ -90,7 +92,7 @@ class Occlusion:
         shape = tuple(np.ceil(np.array(size) / cell[::-1]).astype(int) + 2 * pad)
         with np.errstate(invalid="ignore"):
             place = np.floor(pixel / cell) + pad
-            drawn = np.flatnonzero(((place >= 0) & (place < shape[::-1])).all(1))
+            drawn = np.flatnonzero(every((place >= 0) & (place < shape[::-1])))
         column, row = place[drawn].astype(np.int64).T
         flat = row * shape[1] + column
         inverse = (1 / depth[drawn]).astype(np.float32)

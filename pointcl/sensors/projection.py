@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from densecl.errors import UsageError
+from pointcl.rows import every
 from pointcl.sensors.camera import Camera
 from pointcl.sensors.distortion import distort, undistort
 from pointcl.sensors.occlusion import Occlusion
@@ -172,7 +173,7 @@ def project_points(
     height, width = camera.size
     clear = reason[front] == Reason.KEPT
     with np.errstate(invalid="ignore"):
-        inside = ((shown >= border) & (shown < (width - border, height - border))).all(1)
+        inside = every((shown >= border) & (shown < (width - border, height - border)))
     reason[front[clear & ~inside]] = Reason.OUT_OF_FRAME
     if camera.ego_mask is not None:
         seen = np.flatnonzero(clear & inside)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -155,19 +156,35 @@ def _column_hits(
     # A voxel of the column is the next entry of the sorted list, unless dilation skips some.
     contiguous = kernel.dilation[2] == 1
     end = torch.iinfo(torch.int64).max
-    keys = torch.cat([fine.sorted_keys, fine.sorted_keys.new_tensor([end])])
+    keys: Any = torch.cat([fine.sorted_keys, fine.sorted_keys.new_tensor([end])])
+    wanted: Any = coarse.sorted_keys
+    search: Callable[..., Any] = torch.searchsorted
+    places: Callable[..., Any] = _places
+    arrays = _on_arrays(keys)
+    if arrays:
+        keys, wanted, search, places = keys.numpy(), wanted.numpy(), np.searchsorted, np.flatnonzero
     for column in range(columns // 2 + 1 if half else columns):
-        place: Tensor | None = None
+        place: Any = None
         for level in range(depth // 2 if half and column == columns // 2 else depth):
             k = column + columns * level
-            target = coarse.sorted_keys + offset_key(_scaled(kernel.offsets[k], fine.stride))
+            target = wanted + offset_key(_scaled(kernel.offsets[k], fine.stride))
             if place is None or not contiguous:
-                place = torch.searchsorted(keys, target)
+                place = search(keys, target)
             hit = keys[place] == target
-            dst = hit.nonzero().squeeze(1)
-            yield k, (place[dst], dst)
+            dst = places(hit)
+            rows = place[dst], dst
+            yield k, (torch.from_numpy(rows[0]), torch.from_numpy(rows[1])) if arrays else rows
             if contiguous:
                 place = place + hit
+
+
+def _on_arrays(keys: Tensor) -> bool:
+    """On the CPU numpy is faster: it starts each search where that of the key before ended."""
+    return keys.device.type == "cpu"
+
+
+def _places(mask: Tensor) -> Tensor:
+    return mask.nonzero().squeeze(1)
 
 
 def _scaled(offset: Triple, stride: Triple) -> Triple:

@@ -11,6 +11,7 @@ _HOMES = {
     "FinetuneSpec": "finetuning",
     "FrozenSpec": "probe",
     "LabelledScans": "clouds",
+    "RetrievalSpec": "retrieval",
     "SCANS": "of_scans",
     "Segmentor": "segmentation",
     "evaluate": "evaluation",

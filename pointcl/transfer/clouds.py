@@ -26,11 +26,21 @@ VOXELS: dict[str, Any] = {
     "kind": "cartesian",
     "low": None,
     "high": None,
+    "origin": "zero",
     "features": ("ones",),
     "representative": "first",
+    "intensity_scale": 1.0,
 }
 """What decides the input of a backbone: the fields of a ``voxels`` section but the cut to a number
 of voxels, which is a matter of training."""
+QUIET = ("origin", "intensity_scale")
+"""Fields that are left out where they say what they say by default."""
+
+
+def input_fields(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``VOXELS`` in a ``voxels`` section, defaults filled in."""
+    full = {name: section.get(name, default) for name, default in VOXELS.items()}
+    return {k: v for k, v in full.items() if k not in QUIET or v != VOXELS[k]}
 
 
 class LabelledScans(Selection[Scan]):
@@ -70,7 +80,8 @@ def voxeliser_of(voxels: Mapping[str, Any], max_voxels: int | None = None, seed:
     """What cuts clouds into the voxels that a ``voxels`` section describes."""
     grid = build_grid({"voxels": voxels})
     features, chosen = tuple(voxels["features"]), voxels["representative"]
-    return Voxeliser(grid, features, chosen, max_voxels, seed)
+    scale = voxels.get("intensity_scale", VOXELS["intensity_scale"])
+    return Voxeliser(grid, features, chosen, max_voxels, seed, scale)
 
 
 def training_batch(

@@ -21,14 +21,15 @@ from pointcl.transfer.clouds import voxeliser_of
 from pointcl.transfer.finetuning import FinetuneSpec
 from pointcl.transfer.initialisation import random_backbone
 from pointcl.transfer.probe import FrozenSpec
+from pointcl.transfer.retrieval import RetrievalSpec
 from pointcl.views.generator import make_view
 from pointcl.views.recipe import CloudRecipe
 from pointcl.views.view import CloudBatch
 
 BATCHNORM_SCANS, BATCHNORM_BATCH = 64, 4
 
-POINTWISE = "points alone (x, y, z, intensity)"
-"""Name of the row of ``pointwise_row``."""
+POINTWISE, POINTWISE_BARE = "points alone (x, y, z, intensity)", "points alone (x, y, z)"
+"""Names of the row of ``pointwise_row``, with and without intensity."""
 
 
 @BACKBONES.register_module()
@@ -63,7 +64,11 @@ class Pointwise(nn.Module):
         return {"type": "Pointwise", "in_channels": self.in_channels, "width": self.width}
 
 
-def pointwise_row(task: FinetuneSpec | FrozenSpec, intensity: bool) -> RowSpec:
+OnVoxels = FinetuneSpec | FrozenSpec | RetrievalSpec
+"""A run on scans: it has ``backbone`` and ``voxels``."""
+
+
+def pointwise_row(task: OnVoxels, intensity: bool) -> RowSpec:
     """What position and intensity alone tell, trained and scored as every other row.
 
     Args:
@@ -75,12 +80,14 @@ def pointwise_row(task: FinetuneSpec | FrozenSpec, intensity: bool) -> RowSpec:
     backbone = {"type": "Pointwise", "in_channels": 4 if intensity else 3, "width": width}
     voxels = {**task.voxels, "features": features}
     own: Any = replace(task, backbone=backbone, voxels=voxels)
-    name = POINTWISE if intensity else "points alone (x, y, z)"
+    if isinstance(own, RetrievalSpec):
+        own = replace(own, standardise=True)  # metres and intensities are of unlike size
+    name = POINTWISE if intensity else POINTWISE_BARE
     return RowSpec(name, task=own, notes="no neighbours are looked at")
 
 
 def random_reestimated(
-    task: FinetuneSpec | FrozenSpec, unlabelled: Callable[[], Any]
+    task: OnVoxels, unlabelled: Callable[[], Any]
 ) -> Callable[[int], dict[str, Tensor]]:
     """Random weights of a seed, their batch-norm statistics re-estimated from unlabelled scans."""
 
@@ -92,7 +99,7 @@ def random_reestimated(
     return weights
 
 
-def _unlabelled(task: FinetuneSpec | FrozenSpec, dataset: Any) -> Iterator[SparseTensor]:
+def _unlabelled(task: OnVoxels, dataset: Any) -> Iterator[SparseTensor]:
     """Batches of unlabelled scans, evenly spread over the data set; of a sample the first scan."""
     voxeliser = voxeliser_of(task.voxels)
     count = min(BATCHNORM_SCANS, len(dataset))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import nn
 
 from densecl.errors import UsageError
 from densecl.transfer import initialisation
 from densecl.transfer.initialisation import Init
+from pointcl.engine.domain import POINTS
 from pointcl.models import build_backbone, config_of
-from pointcl.transfer.clouds import VOXELS
+from pointcl.transfer.clouds import QUIET, VOXELS, input_fields
 from pointcl.views.voxels import WIDTHS
 from pointcl.weights import load_backbone
+
+if TYPE_CHECKING:
+    from densecl.transfer.protocol_file import ProtocolFile
 
 FROM_CHECKPOINT = "from checkpoint"
 
@@ -38,7 +43,7 @@ def starting_backbone(
     )
     told = _told(getattr(module, "meta", {}))
     if told is not None:
-        _agree(told, voxels, str(init))
+        _agree(told, {**{name: VOXELS[name] for name in QUIET}, **voxels}, str(init))
     return module
 
 
@@ -64,7 +69,7 @@ def input_of(path: Path, stated: Mapping[str, Any] | str) -> dict[str, Any]:
                 needed="grid and features of the pretraining",
                 fix="state them in the protocol: voxels=dict(size=..., features=[...])",
             )
-        told = {name: _form(name, given.get(name, default)) for name, default in VOXELS.items()}
+        told = _formed(given)
     _agree(told, given, str(path))
     # the complete config: a checkpoint says what was configured, an export everything
     backbone = config_of(module) or dict(meta["backbone"])
@@ -78,15 +83,39 @@ def input_of(path: Path, stated: Mapping[str, Any] | str) -> dict[str, Any]:
     return {"backbone": backbone, "voxels": told}
 
 
+def input_of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Backbone and voxels of a pretraining that need not have run yet: fields of a run.
+
+    Args:
+        config: the effective config, in builtins.
+    """
+    with torch.random.fork_rng(devices=[]):
+        backbone = build_backbone(config["method"]["backbone"])
+    told = POINTS.describe(config, backbone)
+    voxels = _told(told)
+    assert voxels is not None
+    return {"backbone": told["backbone"], "voxels": voxels}
+
+
+def check_voxels(voxels: Mapping[str, Any], protocol: ProtocolFile) -> None:
+    """Refuse a protocol that states other voxels than the pretrainings have.
+
+    Raises:
+        UsageError: naming the field.
+    """
+    stated = protocol.fields["voxels"]
+    if not isinstance(stated, str):
+        _agree(voxels, stated, "every row")
+
+
 def _agree(told: Mapping[str, Any], stated: Mapping[str, Any], path: str) -> None:
     for name, value in stated.items():
-        wanted = _form(name, value)
-        if told[name] != wanted:
+        wanted, found = _form(name, value), told.get(name, VOXELS[name])
+        if found != wanted:
             raise UsageError(
-                f"{path} was pretrained with voxels.{name} = {told[name]}, "
-                f"the protocol says {wanted}",
+                f"{path} was pretrained with voxels.{name} = {found}, the protocol says {wanted}",
                 needed="the voxels of pretraining: the weights mean nothing on others",
-                fix=f"set voxels.{name} = {told[name]!r}, or voxels = {FROM_CHECKPOINT!r}",
+                fix=f"set voxels.{name} = {found!r}, or voxels = {FROM_CHECKPOINT!r}",
             )
 
 
@@ -95,7 +124,11 @@ def _told(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     section = meta.get("voxels")
     if not isinstance(section, Mapping):
         return None
-    return {name: _form(name, section.get(name, default)) for name, default in VOXELS.items()}
+    return _formed(section)
+
+
+def _formed(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _form(name, value) for name, value in input_fields(section).items()}
 
 
 def _form(name: str, value: Any) -> Any:

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
 from densecl.engine.names import check_arguments, registered, unknown_name
 from densecl.errors import UsageError
-from densecl.transfer.kind import CONTROLS, Checkpoints, Kind
+from densecl.transfer.kind import CONTROLS, Checkpoints, Kind, Run
 from densecl.transfer.study import RowSpec
 from densecl.transfer.task import Task
+from densecl.transfer.weight_file import Told, WeightFile, inspect_file
 from pointcl.engine.domain import POINTS
+from pointcl.models import config_of
 from pointcl.registry import DATASETS
 from pointcl.transfer.clouds import VOXELS, voxeliser_of
 from pointcl.transfer.controls import pointwise_row, random_reestimated
 from pointcl.transfer.cost import pretraining_cost, step_cost
 from pointcl.transfer.finetuning import FinetuneSpec
-from pointcl.transfer.initialisation import FROM_CHECKPOINT, input_of
-from pointcl.transfer.probe import FrozenSpec
+from pointcl.transfer.initialisation import FROM_CHECKPOINT, input_of, random_backbone
 from pointcl.transfer.segmentation import LOSSES
 from pointcl.views.recipe import resolve_recipe
 from pointcl.weights import load_backbone
+from pointcl.weights.load import read_backbone
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from densecl.transfer.protocol_file import ProtocolFile
+    from densecl.transfer.study import Study
     from densecl.transfer.table import Table
+    from pointcl.transfer.controls import OnVoxels
 
 PATHS = ("root",)
 """Arguments of data sets that are looked up under ``data_root``."""
@@ -37,15 +43,16 @@ FILES = ("split", "scenes", "subset", "names")
 FOLDERS = ("labels",)
 
 
-def _settings(spec: type, *given: str) -> frozenset[str]:
-    return frozenset(item.name for item in fields(spec)) - {"backbone", "voxels", *given}
+GIVEN = frozenset({"backbone", "voxels", "num_classes"})
+"""Fields of a run that come from the checkpoint or the data."""
 
 
 class _Scans(Kind):
     domain = POINTS
-    sections = {  # noqa: RUF012
-        "finetune": _settings(FinetuneSpec, "num_classes", "lr"),
-        "probe": _settings(FrozenSpec, "num_classes", "decay"),
+    runs = {  # noqa: RUF012
+        "finetune": Run("pointcl.transfer.finetuning:FinetuneSpec", GIVEN | {"lr"}, rate="lr"),
+        "probe": Run("pointcl.transfer.probe:FrozenSpec", GIVEN | {"decay"}, rate="decay"),
+        "retrieval": Run("pointcl.transfer.retrieval:RetrievalSpec", GIVEN),
     }
     fields = {"voxels": FROM_CHECKPOINT}  # noqa: RUF012
     controls = (*CONTROLS, "points")
@@ -79,20 +86,28 @@ class _Scans(Kind):
             if key not in VOXELS:
                 raise unknown_name(f"{name}: voxels.{key}", key, VOXELS)
 
-    def task(
-        self, protocol: ProtocolFile, checkpoints: Checkpoints, num_classes: int, device: str
-    ) -> FinetuneSpec | FrozenSpec:
-        if not num_classes:
+    def own_run(self, home: str, *, learns: bool) -> Run:
+        return Run(home, GIVEN, learns=learns)
+
+    def common(self, protocol: ProtocolFile, checkpoints: Checkpoints) -> dict[str, Any]:
+        return _common_input(protocol, checkpoints)
+
+    def task_for(
+        self, protocol: ProtocolFile, known: Mapping[str, Any], num_classes: int, device: str
+    ) -> Task:
+        cls = protocol.how.settings()
+        labelled = "num_classes" in {item.name for item in fields(cls)}
+        if labelled and not num_classes:
             raise UsageError(
                 f"{protocol.name}: data.train has no classes",
                 needed="a labelled data set",
                 fix="give its classes, or its labels",
             )
-        known = _common_input(protocol, checkpoints)
         voxeliser_of(known["voxels"])  # refuses what cannot be built
-        if protocol.probe is not None:
-            return FrozenSpec(num_classes=num_classes, **known, **protocol.probe)
-        spec = FinetuneSpec(num_classes=num_classes, **known, **protocol.finetune)
+        classes = {"num_classes": num_classes} if labelled else {}
+        spec = cls(**classes, **known, **protocol.settings)
+        if not isinstance(spec, FinetuneSpec):
+            return cast("Task", spec)
         resolve_recipe(spec.views)
         if spec.loss not in LOSSES:
             raise UsageError(
@@ -100,14 +115,37 @@ class _Scans(Kind):
             )
         return spec
 
+    def inspect(self, path: Path, told: Told) -> WeightFile:
+        if told.channel_order or told.mean or told.std:
+            raise UsageError(
+                f"{path}: channel_order, mean and std of scans",
+                needed="branch or backbone",
+                fix="voxels are stated in the protocol: voxels=dict(size=..., features=[...])",
+            )
+        file = inspect_file(path, told, read_backbone, load_backbone)
+        module = file.load()
+        voxels = getattr(module, "meta", {}).get("voxels") or {}
+        return replace(file, backbone=config_of(module) or file.backbone, input=dict(voxels))
+
+    def known_for(self, file: WeightFile, told: Told, protocol: ProtocolFile) -> dict[str, Any]:
+        return {**input_of(file.path, protocol.fields["voxels"]), "backbone": file.backbone}
+
+    def pictures(self, study: Study, table: Table, dataset: Any) -> dict[str, np.ndarray]:
+        from pointcl.transfer.showcase import table_sheet
+
+        sheet = table_sheet(study.rows, table, dataset)
+        return {} if sheet is None else {"predictions": sheet}
+
     def load(self, path: Path) -> nn.Module:
         return load_backbone(path)
+
+    def random(self, known: Mapping[str, Any], seed: int) -> nn.Module:
+        return random_backbone(known["backbone"], seed)
 
     def random_reestimated(
         self, task: Task, unlabelled: Callable[[], Any]
     ) -> Callable[[int], dict[str, Tensor]]:
-        assert isinstance(task, (FinetuneSpec, FrozenSpec))
-        return random_reestimated(task, unlabelled)
+        return random_reestimated(cast("OnVoxels", task), unlabelled)
 
     def pretraining_cost(self, checkpoint: Mapping[str, Any]) -> float | None:
         return pretraining_cost(checkpoint)
@@ -117,8 +155,7 @@ class _Scans(Kind):
         return step_cost(task, task.select(train))
 
     def control(self, name: str, task: Task, train: Any) -> RowSpec:
-        assert isinstance(task, (FinetuneSpec, FrozenSpec))
-        return pointwise_row(task, train[0].intensity is not None)
+        return pointwise_row(cast("OnVoxels", task), train[0].intensity is not None)
 
     def finish(
         self,

@@ -14,9 +14,10 @@ from densecl.files import write_atomically
 from densecl.transfer.study import RowSpec
 from densecl.transfer.table import Table
 from pointcl.transfer.clouds import LabelledScans
+from pointcl.transfer.controls import OnVoxels
 from pointcl.transfer.evaluation import predict_scans
 from pointcl.transfer.finetuning import FinetuneSpec
-from pointcl.transfer.probe import FrozenSpec
+from pointcl.transfer.retrieval import RetrievalSpec
 from pointcl.viz.colours import by_label
 from pointcl.viz.html import Shown
 from pointcl.viz.sheet import scan_sheet
@@ -26,18 +27,22 @@ SCANS, ROWS = 3, 4
 
 
 def row_predictions(
-    row: RowSpec, spec: FinetuneSpec | FrozenSpec, file: Path, seed: int, scans: LabelledScans
+    row: RowSpec, spec: OnVoxels, file: Path, seed: int, scans: LabelledScans
 ) -> list[np.ndarray]:
     """(N,) int64 class of every point of each scan, by a kept run of a row."""
     state = torch.load(file, weights_only=True)
     trained: Any = spec.restore(state, row.init_for(seed), seed=seed, device="cpu")
-    bias = trained.head.bias if isinstance(spec, FinetuneSpec) else trained.readout.bias
+    if isinstance(spec, RetrievalSpec):
+        fallback = trained.commonest
+    else:
+        bias = trained.head.bias if isinstance(spec, FinetuneSpec) else trained.readout.bias
+        fallback = int(bias.argmax())
     with torch.no_grad():
         return predict_scans(
             lambda batch: spec.predict(trained, batch),
             scans,
             voxels=spec.voxels,
-            fallback=int(bias.argmax()),
+            fallback=fallback,
         )
 
 
@@ -75,6 +80,17 @@ def write_pictures(
     rows: Sequence[RowSpec], table: Table, folder: Path, val: Any, log: Callable[[str], None]
 ) -> None:
     """Write ``predictions.png`` of a table's reference and last rows, where their runs are kept."""
+    sheet = table_sheet(rows, table, val)
+    if sheet is None:
+        return
+    path = folder / "predictions.png"
+    _, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_atomically(path, lambda temporary: temporary.write_bytes(data.tobytes()))
+    log(f"pictures of validation scans: {path}")
+
+
+def table_sheet(rows: Sequence[RowSpec], table: Table, val: Any) -> np.ndarray | None:
+    """Some scans in the colours of the truth and of the rows; None where no run was kept."""
     chosen = torch.linspace(0, len(val) - 1, min(SCANS, len(val))).round().long().tolist()
     scans = LabelledScans(val, chosen)
     specs = {row.name: row for row in rows}
@@ -83,16 +99,12 @@ def write_pictures(
         row for row in kept if row.name != table.reference
     ][1 - ROWS :]
     if not kept:
-        return
+        return None
     predicted = {}
     for row in kept:
         assert row.trained is not None
         spec, file = row.trained
-        assert isinstance(spec, (FinetuneSpec, FrozenSpec))
+        assert isinstance(spec, OnVoxels)
         seed = next(iter(row.scores))[0]
         predicted[row.name] = row_predictions(specs[row.name], spec, file, seed, scans)
-    sheet = prediction_sheet(scans, predicted, val.palette, val.classes)
-    path = folder / "predictions.png"
-    _, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    write_atomically(path, lambda temporary: temporary.write_bytes(data.tobytes()))
-    log(f"pictures of validation scans: {path}")
+    return prediction_sheet(scans, predicted, val.palette, val.classes)

@@ -6,12 +6,14 @@ from itertools import combinations
 
 import numpy as np
 
+from pointcl.rows import every, some
+
 _TRIES = 100
 
 
 def usable_rows(points: np.ndarray) -> np.ndarray:
     """(n,) int64 rows with a finite return; sensors write a missing one as (0, 0, 0) or NaN."""
-    return np.flatnonzero(np.isfinite(points).all(1) & points.any(1))
+    return np.flatnonzero(every(np.isfinite(points)) & some(points))
 
 
 def within_range(points: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -69,4 +71,4 @@ def nearest_crop(points: np.ndarray, count: int, random: np.random.Generator) ->
 
 def in_box(points: np.ndarray, middle: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Points inside an upright box or on its faces."""
-    return (np.abs(points - middle) <= side / 2).all(1)
+    return every(np.abs(points - middle) <= side / 2)

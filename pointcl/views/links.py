@@ -98,7 +98,9 @@ class Links:
         """
         if keep.dtype == torch.bool and keep.shape != self.point.shape:
             raise ValueError(f"keep {tuple(keep.shape)} for {len(self)} links")
-        return replace(self, point=self.point[keep], image=self.image[keep], pixel=self.pixel[keep])
+        rows = keep.nonzero().squeeze(1) if keep.dtype == torch.bool else keep
+        names = ("point", "image", "pixel")
+        return replace(self, **{name: getattr(self, name).index_select(0, rows) for name in names})
 
     def renumber(self, new_row: Tensor) -> Links:
         """The links after points were dropped or merged into voxels.

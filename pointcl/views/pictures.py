@@ -16,6 +16,7 @@ from densecl.views.crops import Box, random_box
 from densecl.views.generator import cut_view
 from densecl.views.recipe import RECIPES, ViewRecipe
 from densecl.views.view import View, ViewBatch
+from pointcl.rows import every
 from pointcl.views.links import Links
 
 _TRIES = 50
@@ -160,7 +161,7 @@ class PictureGenerator:
         best, most = whole, -1
         for _ in range(_TRIES):
             box = random_box(size, self.recipe.scale, self.recipe.ratio, random)
-            count = int(((place >= box[:2]) & (place < box[2:])).all(1).sum())
+            count = int(every((place >= box[:2]) & (place < box[2:])).sum())
             if count > self.min_links or count >= self.min_share * len(place):
                 return box
             if count > most:

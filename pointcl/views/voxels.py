@@ -42,6 +42,7 @@ class Voxeliser:
         max_voxels: of a cloud; None = all. The voxels nearest to a random place of the sample are
             kept, the same place for all its views, so that they still overlap.
         seed: of those draws.
+        intensity_scale: what an intensity of 1 becomes; 255 for weights that learned from bytes.
 
     Raises:
         UsageError: an unknown feature or representative.
@@ -52,6 +53,7 @@ class Voxeliser:
     representative: str = "first"
     max_voxels: int | None = None
     seed: int = 0
+    intensity_scale: float = 1.0
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.features if name not in WIDTHS]
@@ -140,7 +142,8 @@ class Voxeliser:
                 needed=f"features among ones, xyz{''.join(', ' + n for n in cloud.fields)}",
                 fix="set voxels.features=[ones] and method.backbone.in_channels=1",
             )
-        return cloud.fields[name]
+        values = cloud.fields[name]
+        return values * self.intensity_scale if name == "intensity" else values
 
 
 class VoxelViews:

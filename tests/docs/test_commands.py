@@ -15,12 +15,14 @@ from docs.pages import ROOT, blocks, command_lines, inline_code, pages, words
 import densecl.cli
 import pointcl.cli
 from densecl.engine.config import find_config, list_configs, load_config, parse_overrides
-from densecl.engine.domain import IMAGES
+from densecl.engine.domain import IMAGES, Domain
 from densecl.engine.names import accepted_arguments, registered
 from densecl.engine.schema import FREE, OPTIM_COMMON, OPTIM_TYPES, SECTIONS, TOP
+from densecl.evaluation.suite import read_suite
 from densecl.registry import BACKBONES
 from densecl.transfer.of_images import PICTURES
-from densecl.transfer.protocol_file import DEFAULTS, read_protocol
+from densecl.transfer.protocol_file import fields_of as fields_of_protocol
+from densecl.transfer.protocol_file import read_protocol
 from densecl.views.recipe import ViewRecipe
 from pointcl.engine.domain import POINTS
 from pointcl.transfer.of_scans import SCANS
@@ -105,12 +107,25 @@ def test_options_named_alone_belong_to_some_command(page):
     assert not [word for word in named if word.split("=")[0] not in known]
 
 
+def accept_evaluation(args: argparse.Namespace, domain: Domain) -> None:
+    """Suites and protocols that an evaluation names are there."""
+    for name in args.protocols or ():
+        if not PLACEHOLDER.match(name) and "/" not in name:
+            find_config(name, domain)
+    if args.suite and not PLACEHOLDER.match(args.suite):
+        read_suite(args.suite, domain)
+
+
 @every_page
 def test_configs_and_overrides_of_written_commands_are_accepted(page):
     for program, arguments in written_commands(page.read_text()):
-        if arguments[0] not in ("pretrain", "validate", "transfer") or "..." in arguments:
+        known = ("pretrain", "validate", "transfer", "evaluate")
+        if arguments[0] not in known or "..." in arguments:
             continue
         args = PROGRAMS[program].build_parser(arguments[0]).parse_args(arguments)
+        if arguments[0] == "evaluate":
+            accept_evaluation(args, DOMAINS[program])
+            continue
         name = args.protocol if arguments[0] == "transfer" else args.config
         if PLACEHOLDER.match(name) or "/" in name:
             continue
@@ -229,7 +244,8 @@ def test_protocol_fields_of_pages_are_accepted_by_name(name):
     block = next(b for b in blocks(page) if b.file and b.file.endswith("protocol.py"))
     names = [t.id for n in ast.parse(block.text).body if isinstance(n, ast.Assign)
              for t in n.targets if isinstance(t, ast.Name)]  # fmt: skip
-    assert not {n for n in names if not n.startswith("_")} - set(DEFAULTS)
+    known = fields_of_protocol(PICTURES) | fields_of_protocol(SCANS)
+    assert not {n for n in names if not n.startswith("_")} - known
 
 
 def test_pages_describe_top_level_sections_that_exist():

@@ -21,8 +21,9 @@ from pointcl.engine.domain import POINTS
 
 assert point_worlds.Rooms  # registers the data set
 assert camera_worlds.PaintedRooms
+OTHER = ("transfer", "studies", "suites")
 PRETRAINING = [
-    name for name in list_configs(POINTS) if find_config(name, POINTS).parent.name != "transfer"
+    name for name in list_configs(POINTS) if find_config(name, POINTS).parent.name not in OTHER
 ]
 ROOMS = {"type": "Rooms", "length": 8, "views": 2, "count": 400, "colour": True}
 POSED = {"type": "PosedPairs", "dataset": ROOMS}
@@ -68,12 +69,30 @@ def test_every_config_says_how_to_launch_it(name):
     text = find_config(name, POINTS).read_text()
     assert text.startswith("# ")
     assert name in text.split("_base_")[0]
-    assert any(how in text for how in ("-m pointcl", "pointcl pretrain", "pointcl transfer"))
+    hows = (
+        "-m pointcl",
+        "pointcl pretrain",
+        "pointcl transfer",
+        "pointcl study",
+        "pointcl evaluate",
+    )
+    assert any(how in text for how in hows)
 
 
 @pytest.mark.parametrize("name", PRETRAINING)
 def test_every_config_is_accepted_as_it_is(name):
     load_config(name, domain=POINTS)
+
+
+def test_tiers_of_the_streets_read_coordinates_alone_so_that_their_rows_make_one_table():
+    for tier in ("unet14w8_1xb2-120s_streets-50cm", "unet14w16_1xb4-600s_streets-30cm"):
+        configs = [load_config(n, domain=POINTS) for n in PRETRAINING if n.endswith(tier)]
+        assert len(configs) == 5
+        for name in ("size", "kind", "features", "representative"):
+            assert len({str(config["voxels"][name]) for config in configs}) == 1
+        assert list(configs[0]["voxels"]["features"]) == ["ones"]
+        backbones = [{**config["method"]["backbone"]} for config in configs]
+        assert all(backbone == backbones[0] for backbone in backbones)
 
 
 def test_the_paper_tier_is_what_was_published():

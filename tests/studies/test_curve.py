@@ -7,6 +7,7 @@ import pytest
 
 from densecl.errors import UsageError
 from densecl.studies.curve import Point, curve_markdown, curve_points, draw_curve, pays_from
+from densecl.transfer.identity import Identity
 from densecl.transfer.table import Row, Table
 
 
@@ -49,7 +50,9 @@ def test_points_come_from_the_rows_of_the_table():
         Row("m, 3 steps", {}),
     ]
     budgets = {"m": ("m", 4), "m, 2 steps": ("m", 2), "m, 3 steps": ("m", 3)}
-    found = curve_points(Table(rows, "ref", {}, "test", (1, 1)), budgets)
+    found = curve_points(
+        Table(rows, "ref", {}, "test", (1, 1), identity=Identity("toy", "", 1, {})), budgets
+    )
     assert [(p.steps, round(p.mean, 6), round(p.difference, 6)) for p in found] == [
         (2, 0.35, 0.1),
         (4, 0.6, 0.35),

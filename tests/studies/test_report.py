@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from densecl.studies.report import mean_over_folds
+from densecl.transfer.identity import Identity
 from densecl.transfer.table import Row, Table
 
 BUDGETS = "budgets = (2, 4)"
@@ -19,10 +20,13 @@ def student_interval(values) -> list[float]:
     return [values.mean() - half, values.mean() + half]
 
 
+TOY = Identity("toy", "finetune", 1, {})
+
+
 def table(scores: dict[str, dict], split: str = "test", cells: tuple[int, int] = (4, 4)) -> Table:
     rows = [Row(name, own, iou=[0.5, float("nan")], seconds=1.0) for name, own in scores.items()]
     seconds = {"finetuning": 1.0, "pretraining": 0.0}
-    return Table(rows, "scratch", {}, split, cells, test_reads=1, seconds=seconds)
+    return Table(rows, "scratch", {}, split, cells, test_reads=1, seconds=seconds, identity=TOY)
 
 
 PAIRS = [(0, "s0"), (1, "s1"), (2, "s2")]

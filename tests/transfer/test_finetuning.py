@@ -48,6 +48,17 @@ def test_it_learns_what_colour_tells(tiny_spec, data):
     assert after.curve[-1][1] < after.curve[0][1]
 
 
+def test_deeplab_fits_what_it_is_shown(tiny_spec, blocks):
+    shown = LabelledImages(blocks(2, seed=1))
+    spec = replace(
+        tiny_spec, steps=60, head="deeplabv3plus", channels=16, lr=0.1, crop=(64, 64), hflip=0.0
+    )
+    before, _ = finetune(replace(spec, steps=1, lr=0.0), None, shown, shown)
+    after, _ = finetune(spec, None, shown, shown)
+    assert after.miou > 0.6
+    assert after.miou > before.miou + 0.3
+
+
 def test_starting_weights_are_the_ones_given(tiny_spec, data):
     state = random_backbone(tiny_spec.backbone, 11).state_dict()
     spec = replace(tiny_spec, steps=1, lr=0.0)

@@ -13,6 +13,7 @@ from densecl.models.mmseg_config import mmseg_config
 from densecl.transfer.segmentation import (
     build_mmseg_backbone,
     build_segmentor,
+    logits_and_maps,
     logits_of,
     predict,
     segmentation_loss,
@@ -33,6 +34,44 @@ def test_upernet_reads_every_map(tiny_backbone):
     assert list(segmentor.decode_head.in_channels) == [4, 8, 16, 32]
     segmentor.eval()
     assert logits_of(segmentor, torch.zeros(1, 3, 64, 64)).shape == (1, 5, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilations"),
+    [(None, (1, 3, 6, 9)), (32, (1, 3, 6, 9)), (16, (1, 6, 12, 18)), (8, (1, 12, 24, 36))],
+)
+def test_deeplab_refines_the_last_map_by_the_first(tiny_backbone, stride, dilations):
+    segmentor = build_segmentor("deeplabv3plus", tiny_backbone, 5, 32, output_stride=stride)
+    head = segmentor.decode_head
+    assert type(head).__name__ == "DepthwiseSeparableASPPHead"
+    assert head.dilations == dilations
+    assert (head.in_channels, head.c1_bottleneck.conv.in_channels) == (32, 4)
+    assert head.c1_bottleneck.conv.out_channels == 6
+    segmentor.eval()
+    # logits at stride 4, whatever the stride of the last map
+    assert logits_of(segmentor, torch.zeros(1, 3, 64, 96)).shape == (1, 5, 16, 24)
+
+
+def test_deeplab_takes_dilations_of_ones_own(tiny_backbone):
+    options = {"dilations": (1, 2), "c1_channels": 3}
+    segmentor = build_segmentor("deeplabv3plus", tiny_backbone, 5, 8, head_options=options)
+    assert segmentor.decode_head.dilations == (1, 2)
+    assert segmentor.decode_head.c1_bottleneck.conv.out_channels == 3
+    fine = {**tiny_backbone, "strides": (1, 1, 1, 1)}
+    assert build_segmentor("deeplabv3plus", fine, 5, 8, head_options=options)
+    with pytest.raises(UsageError, match="on a map of stride 4"):
+        build_segmentor("deeplabv3plus", fine, 5, 8)
+
+
+def test_the_maps_beside_the_logits_are_those_they_came_from(tiny_backbone):
+    segmentor = build_segmentor("upernet", tiny_backbone, 3, 8)
+    segmentor.eval()
+    inputs = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits, maps = logits_and_maps(segmentor, inputs)
+        assert [each.shape[1] for each in maps] == [4, 8, 16, 32]
+        assert torch.equal(logits, segmentor.decode_head.forward(segmentor.backbone(inputs)))
+        assert torch.equal(logits, logits_of(segmentor, inputs))
 
 
 def test_mmseg_backbones_are_taken_as_they_are():

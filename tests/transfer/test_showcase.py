@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from densecl.transfer.finetuning import finetune
+from densecl.transfer.identity import Identity
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.showcase import prediction_sheet, row_predictions
 from densecl.transfer.table import Row, Table
@@ -35,7 +36,7 @@ def test_predictions_are_those_of_the_kept_segmentor(trained, tiny_spec):
 
 def test_sheet_has_one_line_an_image_and_one_column_a_row(trained):
     row, _, images = trained
-    table = Table([row], "scratch", {}, "validation", (1, 1))
+    table = Table([row], "scratch", {}, "validation", (1, 1), identity=Identity("toy", "", 1, {}))
     palette = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     sheet = prediction_sheet(table, ["scratch"], images, palette, height=32)
     assert sheet.dtype == np.uint8

@@ -6,9 +6,11 @@ import math
 import pytest
 
 from densecl.transfer.grid import Choice
+from densecl.transfer.identity import Identity
 from densecl.transfer.statistics import paired_difference
 from densecl.transfer.table import Row, Table, mean_iou_by_class
 
+IDENTITY = Identity("toy", "finetune", 1, {"settings": {"steps": 4}})
 PAIRS = [(0, "a"), (1, "a"), (2, "a")]
 
 
@@ -25,6 +27,7 @@ def make(rows=None, **options):
         "split": "test",
         "cells": (9, 9),
         "test_reads": 1,
+        "identity": IDENTITY,
     }
     return Table(built, **(defaults | options))
 
@@ -107,7 +110,7 @@ def test_rows_without_a_score_do_not_break_the_table():
 def test_conservative_intervals_stand_in_the_summary():
     scores = {(s, k): 0.1 * s + (0.01 if k == "a" else 0.03) for s in range(3) for k in "ab"}
     rows = [Row("scratch", dict.fromkeys(scores, 0.0)), Row("row", scores)]
-    table = Table(rows, "scratch", {}, "test", (1, 1))
+    table = Table(rows, "scratch", {}, "test", (1, 1), identity=IDENTITY)
     over = table.to_dict()["rows"][1]["interval_over"]
     by_seed = paired_difference(scores, dict.fromkeys(scores, 0.0), unit="seed")
     assert over["seed"] == pytest.approx(list(by_seed.interval))

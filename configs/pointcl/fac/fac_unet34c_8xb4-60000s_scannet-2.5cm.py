@@ -12,7 +12,7 @@ method = dict(
     type="FAC",
     backbone=dict(type="Res16UNet", depth=34, variant="C", in_channels=3, bn_momentum=0.05),
     dim=64,
-    temperature=0.07,
+    temperature=0.2,
     anchors=16,
     negatives=4096,
     top=3,

@@ -24,7 +24,7 @@ views = dict(
         size=(80, 112), superpixels=dict(type="Slic", segments=80, sigma=1.0), min_links=256
     ),
 )
-voxels = dict(size=0.5, features=("intensity",))
+voxels = dict(size=0.5)
 data = dict(
     type="LidarStreets",
     split="pretrain",

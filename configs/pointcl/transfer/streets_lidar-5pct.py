@@ -20,7 +20,7 @@ finetune = dict(
     optimizer="adamw",
     weight_decay=0.01,
 )
-learning_rates = (0.003, 0.01)
+learning_rates = (0.01, 0.03, 0.1)
 fractions = (0.05,)
 subset_seeds = (0, 1, 2)
 seeds = (0, 1, 2)

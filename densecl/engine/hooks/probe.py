@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.hooks import Hook
+from torch import Tensor
 
-from densecl.diagnostics.linear_probe import LinearProbe, cells, fit_probe
+from densecl.diagnostics.linear_probe import LinearProbe, fit_probe
+from densecl.engine.model import PretrainModel
 from densecl.engine.rng import untouched_rng
+
+Rows = Callable[[PretrainModel], tuple[Tensor, Tensor]]
+"""Model in training -> features (N, C) of its backbone and labels (N,)."""
 
 
 class ProbeHook(Hook):
@@ -17,19 +23,15 @@ class ProbeHook(Hook):
 
     Args:
         every: steps between probes.
-        train, val: labelled data sets; evenly spaced samples of each are used.
-        images, val_images: how many.
+        train, val: what the probe is fitted to, and scored on.
         ridge: see ``fit_probe``.
     """
 
     priority = "ABOVE_NORMAL"
 
-    def __init__(
-        self, every: int, train: Any, val: Any, *, images: int, val_images: int, ridge: float
-    ) -> None:
+    def __init__(self, every: int, train: Rows, val: Rows, *, ridge: float) -> None:
         self.every, self.ridge = every, ridge
         self.train, self.val = train, val
-        self.images, self.val_images = images, val_images
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -38,11 +40,10 @@ class ProbeHook(Hook):
         if (batch_idx + 1) % self.every:
             return
         model, report = runner.parts.model, runner.train_loop.report
-        backbone = model.method.backbone_for_export()
         with untouched_rng():
-            features, labels = cells(backbone, model.norm, self.train, self.images)
+            features, labels = self.train(model)
             probe: LinearProbe = fit_probe(features, labels, ridge=self.ridge)
-            score = probe.score(*cells(backbone, model.norm, self.val, self.val_images))
+            score = probe.score(*self.val(model))
         report.looked_at = True
         report.scalars.update({"probe_miou": score.miou, "probe_accuracy": score.accuracy})
         runner.say(

@@ -14,7 +14,7 @@ from densecl.weights.targets.target import Plan, Target, torch_file
 from pointcl.models import MinkUNet, VoxelResNet
 from pointcl.weights.standins import graphs
 from pointcl.weights.targets.spconv import ODD
-from pointcl.weights.targets.target import fill, grid_of, input_comment, refused
+from pointcl.weights.targets.target import fill, grid_of, input_comment, input_of, refused
 
 STEM = "backbone.conv_input.1."
 EPS = 1e-5
@@ -122,7 +122,14 @@ def snippet(path: Path, plan: Plan, meta: Mapping[str, Any]) -> str:
     assert isinstance(net, VoxelResNet)
     w, (x, y, z) = net.width, grid_of(net)
     channels = ((w, w, 2 * w), (2 * w, 2 * w, 4 * w), (4 * w, 4 * w, 8 * w), (8 * w, 8 * w))
+    known = input_of(meta)
+    data = [
+        f"{name} = {known[what]}"
+        for name, what in (("point_cloud_range", "range"), ("voxel_size", "voxel size"))
+        if what in known
+    ]
     lines = [
+        *data,
         "middle_encoder = dict(type='SparseEncoder', block_type='basicblock',",
         f"    in_channels={net.in_channels}, sparse_shape={[z, y, x]}, base_channels={w},",
         f"    output_channels={8 * w}, encoder_channels={channels},",

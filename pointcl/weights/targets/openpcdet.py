@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from densecl.weights.schema import SCHEMA
 from densecl.weights.targets.target import Plan, Target
 from pointcl.models import VoxelResNet
-from pointcl.weights.targets.target import fill, grid_of, input_comment, refused, voxelres_graph
+from pointcl.weights.targets.target import (
+    fill,
+    grid_of,
+    input_comment,
+    input_of,
+    refused,
+    voxelres_graph,
+)
 
 PREFIX = "backbone_3d."
 
@@ -46,8 +53,15 @@ def snippet(path: Path, plan: Plan, meta: Mapping[str, Any]) -> str:
     """The command line and the entries of a config."""
     net = plan.source
     assert isinstance(net, VoxelResNet)
+    known = input_of(meta)
+    data = [
+        f"{name}: {known[what]}"
+        for name, what in (("POINT_CLOUD_RANGE", "range"), ("VOXEL_SIZE", "voxel size"))
+        if what in known
+    ]
     lines = [
         input_comment(meta),
+        *data,
         "BACKBONE_3D:",
         "    NAME: VoxelResBackBone8x",
         f"    USE_BIAS: {net.bias}",

@@ -117,5 +117,29 @@ def grid_of(net: VoxelResNet) -> Triple:
 
 def input_comment(meta: Mapping[str, Any]) -> str:
     """One line of Python comment that says what the weights expect as input."""
-    known = [f"{key} {meta[key]}" for key in ("voxel_size", "system", "features") if meta.get(key)]
+    known = [f"{name} {value}" for name, value in input_of(meta).items()]
     return f"# input: {', '.join(known) or 'the file does not say voxel size and features'}"
+
+
+def input_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the voxels that weights expect: size, system, range, features.
+
+    A checkpoint of ours has the section ``voxels``; the entries of that name that ``export`` is
+    given go before it.
+    """
+    section = meta.get("voxels") or {}
+    low, high = section.get("low"), section.get("high")
+    known = {
+        "voxel size": meta.get("voxel_size") or section.get("size"),
+        "system": meta.get("system") or section.get("kind"),
+        "range": None if low is None or high is None else [*low, *high],
+        "features": meta.get("features") or section.get("features"),
+        "intensity times": section.get("intensity_scale", 1.0),
+    }
+    if known["intensity times"] == 1.0:
+        del known["intensity times"]
+    return {name: _plain(value) for name, value in known.items() if value}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (tuple, list)) else value

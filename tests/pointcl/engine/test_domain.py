@@ -29,12 +29,13 @@ def test_completing_twice_changes_nothing():
     assert complete(once, POINTS) == once
 
 
-def test_defaults_are_filled_in_and_pictures_have_no_probe():
+def test_defaults_are_filled_in_and_the_probe_counts_scans():
     found = full()
     assert found["voxels"]["features"] == ("ones",)
     assert found["voxels"]["kind"] == "cartesian"
     assert found["input"]["channel_order"] == "RGB"
-    assert "probe" not in found
+    assert (found["probe"]["every"], found["probe"]["scans"]) == (0, 16)
+    assert "images" not in found["probe"]
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,11 @@ def world():
     return scans("pretrain", 24), scans("val", 10)
 
 
-def build(cls, **options):
+UNET = {"type": "MinkUNet", "depth": 14, "width": 8, "in_channels": 1}
+
+
+def build(cls, backbone=UNET, **options):
     torch.manual_seed(0)
-    backbone = {"type": "MinkUNet", "depth": 14, "width": 8, "in_channels": 1}
     teacher = {"type": "ResNet", "depth": 18, "width": 16}
     return cls(backbone, "random", teacher_backbone=teacher, teacher_stride=8, dim=32, **options)
 
@@ -75,9 +77,9 @@ def trained(cls, samples, **options):
     return method
 
 
-def untrained(cls, samples):
+def untrained(cls, samples, **options):
     """Random weights whose batch norms have seen the scans."""
-    method, views = build(cls), camera_views(**SHOWN)
+    method, views = build(cls, **options), camera_views(**SHOWN)
     with torch.no_grad():
         for step in range(12):
             method(ready(views.collate([views(samples[i], step) for i in (step, step + 1)])))
@@ -93,12 +95,11 @@ def recall(method, samples) -> float:
     for scan in samples:
         batch = ready(views.collate([views(scan, 0)]))
         pictures = batch.pictures
-        ids, count = numbered(pictures.views.maps["region"])
+        region = pictures.views.maps["region"]
+        ids, count = numbered(region)
         points = method.embed_points(batch, pictures.links)
         points = pool_regions(points, read_regions(pictures.links, ids), num_regions=count)
-        cells = method.teacher(pictures.views.image)
-        pixels = SLidR.embed_pixels(method, cells, pictures.views.size)
-        pixels = pool_regions(pixels.flatten(0, 2), ids.flatten(), num_regions=count)
+        pixels = SLidR.pool_pixels(method, method.teacher(pictures.views.image), region, count)
         seen = points.mass > 0
         query, key = (F.normalize(side.feature[seen], dim=1) for side in (points, pixels))
         nearest = (query @ key.T).topk(NEAREST, 1).indices
@@ -121,3 +122,30 @@ def test_superpixels_are_found_more_often_than_by_random_weights(cls, world, bas
 @pytest.mark.slow
 def test_recall_falls_back_to_random_weights_when_pairs_are_shuffled(world, baseline):
     assert recall(trained(SLidR, world[0], shuffle_pairs=True), world[1]) < 1.15 * baseline
+
+
+DETECTOR = {
+    "backbone": {
+        "type": "VoxelResNet",
+        "grid_size": [128, 128, 28],
+        "in_channels": 4,
+        "width": 8,
+        "bias": False,
+    },
+    "read": "bev",
+}
+BOX = VoxelGrid(
+    (0.6, 0.6, 0.3), low=(-38.4, -38.4, -3.0), high=(38.4, 38.4, 5.4), origin=(-38.4, -38.4, -3.0)
+)
+
+
+@pytest.mark.slow
+def test_a_detectors_birds_eye_map_finds_superpixels_too(world, monkeypatch):
+    changes = {"grid": BOX, "features": ("xyz", "intensity")}
+    changes["superpixels"] = {"type": "Slic", "segments": 20, "sigma": 1.0}
+    for name, value in changes.items():
+        monkeypatch.setitem(SHOWN, name, value)
+    monkeypatch.setattr(sys.modules[__name__], "RATE", 0.1)
+    own = recall(trained(SLidR, world[0], **DETECTOR), world[1])
+    # Measured 0.28 against 0.19; with shuffled pairs 0.20.
+    assert own > 1.25 * recall(untrained(SLidR, world[0], **DETECTOR), world[1])

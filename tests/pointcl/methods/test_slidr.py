@@ -124,7 +124,8 @@ def published(monkeypatch):
     # the second superpixel's pixels have a mean of (0.8, 0.6), and one of them no point
     pixels = torch.tensor([[1.0, 0], [1, 0], [0, 1], [1, 0], [0.6, 1.2]]).view(1, 1, 5, 2)
     monkeypatch.setattr(method, "embed_points", lambda batch, links: points)
-    monkeypatch.setattr(method, "embed_pixels", lambda cells, size: pixels)
+    pooled = pool_regions(pixels.flatten(0, 2), region.flatten(), num_regions=3)
+    monkeypatch.setattr(method, "pool_pixels", lambda cells, region, count: pooled)
     method.teacher = torch.nn.Identity()
     return method, batch, points, pixels
 

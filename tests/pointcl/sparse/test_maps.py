@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from densecl.errors import UsageError
-from pointcl.sparse import CoordinateSet, Kernel
+from pointcl.sparse import CoordinateSet, Kernel, maps
 from pointcl.sparse.keys import HIGHEST, LOWEST
 from pointcl.sparse.maps import build_kernel_map
 
@@ -82,3 +82,21 @@ def test_a_set_without_voxels_has_an_empty_map(make_tensor):
     kernel_map = build_kernel_map(x.sites, coarse, Kernel.of(3))
     assert len(kernel_map) == 0
     assert kernel_map.counts == (0,) * 27
+
+
+@pytest.mark.parametrize("size", [2, 3, (3, 1, 2)])
+@pytest.mark.parametrize("dilation", [1, (1, 3, 2)])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_both_ways_of_searching_find_the_same_pairs(
+    make_tensor, size, dilation, factor, monkeypatch
+):
+    """Arrays on the CPU, tensors elsewhere; here both run on the CPU."""
+    x = make_tensor(counts=(60, 0, 30), extent=5)
+    coarse, kernel = x.context.strided(x.sites, factor), Kernel.of(size, dilation)
+    arrays = build_kernel_map(x.sites, coarse, kernel)
+    monkeypatch.setattr(maps, "_on_arrays", lambda keys: False)
+    tensors = build_kernel_map(x.sites, coarse, kernel)
+    assert len(arrays) > 40
+    assert arrays.counts == tensors.counts
+    assert torch.equal(arrays.src, tensors.src)
+    assert torch.equal(arrays.dst, tensors.dst)

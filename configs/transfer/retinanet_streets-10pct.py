@@ -1,0 +1,5 @@
+# Few-label detection on the embedded streets with RetinaNet.
+#   densecl transfer retinanet_streets-10pct --checkpoint densecl=work_dirs/.../last.pth
+_base_ = ["../_base_/streets_detection.py"]
+
+detection = dict(detector="retinanet")

@@ -1,0 +1,1 @@
+"""Methods that act while a pretrained backbone is fine-tuned."""
