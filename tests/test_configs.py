@@ -93,7 +93,8 @@ def test_a_wheel_installed_elsewhere_finds_and_runs_every_config(pictures, tmp_p
 
     def listed(program: str) -> list[str]:
         lines = run("-m", program, "configs", "list").splitlines()
-        return [line for line in lines if not line.startswith(" ")]
+        named = (line[2:] for line in lines if line.startswith("  "))
+        return sorted(name for name in named if not name.startswith(" "))
 
     assert listed("densecl") == list_configs()
     assert listed("pointcl") == list_configs(POINTS)

@@ -180,8 +180,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "superpixels of two pictures run into each other",
         "pointcl/methods/slidr.py",
-        "ids = number_regions(maps)",
-        "ids = maps + 150 * torch.arange(len(maps)).view(-1, 1, 1)",
+        "return number_regions(maps), len(maps) * most",
+        "return maps + 150 * torch.arange(len(maps)).view(-1, 1, 1), len(maps) * most",
         "tests/pointcl/methods/test_slidr.py::test_ids_beyond_150_stay_in_their_picture",
     ),
     Mutation(

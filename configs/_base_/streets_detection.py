@@ -1,6 +1,6 @@
 # Detection of cars, pedestrians and bicyclists on the embedded streets, whatever the detector:
-# three label subsets, each for one pretraining seed, 10 % of the labels (40 of 400 frames). A box of
-# less than 6 pixels' width or height, or that is mostly hidden, is ignored.
+# three label subsets, each for one pretraining seed, 10 % of the labels (40 of 400 frames). A box
+# of less than 6 pixels in width or height, or that is mostly hidden, is ignored.
 version = 1
 _boxes = dict(type="StreetsBoxes", side=6)
 data = dict(

@@ -9,6 +9,14 @@ from pathlib import Path
 from densecl.commands.pretrain import PICTURES, Material
 from densecl.errors import UsageError
 
+GROUPS = {
+    None: "pretraining",
+    "transfer": "protocols, for `transfer` and `evaluate`",
+    "suites": "suites of protocols, for `evaluate`",
+    "studies": "studies, for `study`",
+}
+"""Folder of configs -> what they are; None = any other folder, one for each method."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Three actions."""
@@ -27,10 +35,12 @@ def run(args: argparse.Namespace, material: Material = PICTURES) -> int:
 
     domain = material.domain()
     if args.action == "list":
-        for name in list_configs(domain):
-            lines = find_config(name, domain).read_text().splitlines()
-            summary = next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
-            print(f"{name}\n    {summary}")
+        paths = [find_config(name, domain) for name in list_configs(domain)]
+        for folder, title in GROUPS.items():
+            print(f"{title}:" if folder is None else f"\n{title}:")
+            for path in paths:
+                if folder == (path.parent.name if path.parent.name in GROUPS else None):
+                    print(f"  {path.stem}\n      {_summary(path)}")
         return 0
     config = load_config(args.name, domain=domain)
     if args.action == "show":
@@ -46,3 +56,9 @@ def run(args: argparse.Namespace, material: Material = PICTURES) -> int:
         shutil.copyfile(source, args.file)
     print(f"written to {args.file}; run it with: {domain.program} pretrain {args.file}")
     return 0
+
+
+def _summary(path: Path) -> str:
+    """The first line of a config's comment."""
+    lines = path.read_text().splitlines()
+    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
