@@ -83,8 +83,13 @@ def statements(points: Sequence[Point], reference: str) -> list[str]:
     sentences = []
     for method in dict.fromkeys(point.method for point in points):
         start = pays_from(points, method)
-        tried = ", ".join(str(point.steps) for point in points if point.method == method)
-        if start is None:
+        own = [point for point in points if point.method == method]
+        tried = ", ".join(str(point.steps) for point in own)
+        better = ", ".join(str(point.steps) for point in own if point.verdict == "better")
+        if start is None and better:
+            said = f"clear of {reference} at {better} steps, but not at the largest budget"
+            said += f" (tried: {tried})"
+        elif start is None:
             said = f"not clear of {reference} within the budgets tried ({tried} steps)"
         else:
             said = f"starts to pay at {start} steps: from there on its interval is clear of"

@@ -6,7 +6,14 @@ import cv2
 import pytest
 
 from densecl.errors import UsageError
-from densecl.studies.curve import Point, curve_markdown, curve_points, draw_curve, pays_from
+from densecl.studies.curve import (
+    Point,
+    curve_markdown,
+    curve_points,
+    draw_curve,
+    pays_from,
+    statements,
+)
 from densecl.transfer.identity import Identity
 from densecl.transfer.table import Row, Table
 
@@ -39,6 +46,13 @@ def test_a_method_pays_from_the_budget_after_which_it_is_always_better(verdicts,
     else:
         assert f"m: starts to pay at {start} steps" in said
     assert "n: not clear of random init within the budgets tried (64 steps)" in said
+
+
+def test_a_gain_that_is_lost_at_the_largest_budget_is_said_to_be_lost():
+    (said,) = statements(points("better", "inconclusive"), "random init")
+    assert said == (
+        "m: clear of random init at 64 steps, but not at the largest budget (tried: 64, 128)."
+    )
 
 
 def test_points_come_from_the_rows_of_the_table():
