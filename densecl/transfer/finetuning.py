@@ -23,6 +23,7 @@ from densecl.errors import UsageError
 from densecl.methods.finetune.pixel_contrast import CoreTuning, PixelContrast
 from densecl.transfer.images import LabelledImages, class_weights, training_batch
 from densecl.transfer.initialisation import Init, starting_backbone, transplant
+from densecl.transfer.input import check_input, to_input
 from densecl.transfer.scores import scores_of
 from densecl.transfer.segmentation import (
     build_segmentor,
@@ -50,7 +51,6 @@ __all__ = [
     "make_optimizer",
     "parameter_groups",
     "segmentor_of",
-    "to_input",
 ]
 
 _HEAD, _NOISE, _CONTRAST = 21, 22, 23  # streams of one seed
@@ -188,19 +188,6 @@ class FinetuneSpec:
             return segmentation_pictures(predictors, images, self.num_classes)
 
 
-def to_input(images: np.ndarray, spec: FinetuneSpec, device: torch.device) -> Tensor:
-    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, normalised as in pretraining."""
-    batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
-    if spec.channel_order == "BGR":
-        batch = batch.flip(1)
-    mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
-    batch = (batch.float() - mean) / std
-    return batch.contiguous(
-        memory_format=torch.channels_last if spec.channels_last else torch.contiguous_format
-    )
-
-
 def segmentor_of(spec: FinetuneSpec) -> nn.Module:
     """The run's segmentor, freshly initialised from torch's global random state."""
     return build_segmentor(
@@ -223,27 +210,11 @@ def build_started(
         The segmentor and the largest feature difference of its backbone.
     """
     source = starting_backbone(init, spec.backbone, init_seed)
-    _check_input(source, spec)
+    check_input(source, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(head_seed, _HEAD))
         segmentor = segmentor_of(spec)
     return segmentor, transplant(source, segmentor.backbone, spec.backbone)  # type: ignore[arg-type]
-
-
-def _check_input(source: nn.Module, spec: FinetuneSpec) -> None:
-    """Refuse weights whose file says that they were trained on inputs normalised differently."""
-    wanted = {"mean": spec.mean, "std": spec.std, "channel_order": spec.channel_order}
-    for name, ours in wanted.items():
-        stated = getattr(source, name, None)
-        if stated is None:
-            continue
-        same = stated == ours if isinstance(ours, str) else np.allclose(stated, ours, atol=1e-2)
-        if not same:
-            raise UsageError(
-                f"the weights were pretrained with input {name} {stated}, the protocol has {ours}",
-                needed="the input normalisation of pretraining",
-                fix=f"set the protocol's {name} to {stated}",
-            )
 
 
 def finetune(

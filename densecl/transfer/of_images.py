@@ -20,9 +20,10 @@ from densecl.registry import DATASETS
 from densecl.transfer.compute import TRAIN, forward_flops, pretraining_flops
 from densecl.transfer.controls import reestimated_batchnorm
 from densecl.transfer.features import FrozenInput
-from densecl.transfer.finetuning import FinetuneSpec, segmentor_of, to_input
+from densecl.transfer.finetuning import FinetuneSpec, segmentor_of
 from densecl.transfer.frozen import FrozenSpec
 from densecl.transfer.initialisation import random_backbone
+from densecl.transfer.input import to_input
 from densecl.transfer.kind import Checkpoints, Kind, Run
 from densecl.transfer.probe import ProbeSpec
 from densecl.transfer.task import Task
@@ -117,7 +118,12 @@ class _Pictures(Kind):
         return pretraining_flops(parse_config_text(checkpoint["config"]), checkpoint["step"])
 
     def step_cost(self, task: Task, train: Any) -> float | None:
-        return step_flops(task) if isinstance(task, FinetuneSpec) else None
+        if isinstance(task, FinetuneSpec):
+            return step_flops(task)
+        from densecl.transfer.detection import DetectionSpec
+        from densecl.transfer.detection.finetuning import step_flops as detection_flops
+
+        return detection_flops(task) if isinstance(task, DetectionSpec) else None
 
 
 PICTURES: Kind = _Pictures()

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import torch
 
-from densecl.transfer.finetuning import FinetuneSpec, build_started, to_input
+from densecl.transfer.finetuning import FinetuneSpec, build_started
 from densecl.transfer.images import LabelledImages
+from densecl.transfer.input import to_input
 from densecl.transfer.pictures import colourise
 from densecl.transfer.segmentation import predict
 from densecl.transfer.study import Study

@@ -33,9 +33,8 @@ from densecl.transfer.detection.images import (
     fitting_scale,
     training_items,
 )
-from densecl.transfer.finetuning import _check_input as check_input
-from densecl.transfer.finetuning import to_input
 from densecl.transfer.initialisation import Init, starting_backbone
+from densecl.transfer.input import check_input, to_input
 from densecl.transfer.training import train_steps
 from densecl.views.photometric import Photometric
 
@@ -70,7 +69,7 @@ def build_started(spec: DetectionSpec, init: Init, seed: int) -> tuple[nn.Module
         UsageError: weights that do not fit, give other features, or were trained on another input.
     """
     source = starting_backbone(init, spec.backbone, seed)
-    check_input(source, spec)  # type: ignore[arg-type]
+    check_input(source, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, _HEAD))
         detector = detector_of(spec)
@@ -126,7 +125,7 @@ def train(
         )
         samples = [sample_of(spec.crop, item).to(device) for item in items]
         stacked = np.stack([item.image for item in items])
-        inputs = to_input(stacked, spec, device)  # type: ignore[arg-type]
+        inputs = to_input(stacked, spec, device)
         return detection_loss(detector, inputs, samples)
 
     devices = [device] if device.type == "cuda" else []
@@ -157,7 +156,7 @@ def predict(
     for batch in _equal_sizes(images, spec, range(len(images)) if positions is None else positions):
         height, width = batch[0][0].shape[:2]
         stacked = np.stack([image for image, _ in batch])
-        inputs = to_input(stacked, spec, device)  # type: ignore[arg-type]
+        inputs = to_input(stacked, spec, device)
         samples = [sample_of((height, width), None).to(device) for _ in batch]
         results = detect(detector, inputs, samples)
         for instances, (_, shape) in zip(results, batch, strict=True):

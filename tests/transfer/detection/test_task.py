@@ -17,6 +17,7 @@ from densecl.models.build import build_backbone
 from densecl.transfer import Protocol, RowSpec, run_table
 from densecl.transfer.detection import finetuning
 from densecl.transfer.detection.average_precision import average_precision
+from densecl.transfer.of_images import PICTURES
 from densecl.transfer.subsets import Subset, draw_for
 
 
@@ -236,6 +237,8 @@ def test_operations_of_a_step_grow_with_the_batch(spec):
     assert finetuning.step_flops(replace(spec, detector="faster-rcnn")) > one / 4
     # the stem alone: 49 x 3 products for each of 8 channels at half the resolution
     assert one > 3 * 4 * 2 * 49 * 3 * 8 * 32 * 32
+    # what the row with the pretraining's compute added is measured with
+    assert PICTURES.step_cost(spec, None) == one
 
 
 def test_every_field_is_part_of_the_hash(spec):
