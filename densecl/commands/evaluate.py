@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from densecl.commands.transfer import CONTROLS
+from densecl.commands.bench import PICTURES, Bench
 from densecl.errors import UsageError
 
 if TYPE_CHECKING:
     from densecl.evaluation.run import Evaluation
-    from densecl.transfer.kind import Kind
 
 REFUSED, UNFINISHED = 1, 3
 """Exit codes: something is missing from the tables; the time limit came first."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What the command measures on, and how it speaks of it.
-
-    Attributes:
-        program: the command.
-        default_suite: what is run where none is named.
-        controls: the kind's, for `--help`.
-        kind: of data; asked for late, so that `--help` imports no torch.
-    """
-
-    program: str
-    default_suite: str
-    controls: tuple[str, ...]
-    kind: Callable[[], Kind]
-
-
-def _pictures() -> Kind:
-    from densecl.transfer.of_images import PICTURES
-
-    return PICTURES
-
-
-BENCH = Bench("densecl", "quick", CONTROLS, _pictures)
-
-
-def add_arguments(parser: argparse.ArgumentParser, bench: Bench = BENCH) -> None:
+def add_arguments(parser: argparse.ArgumentParser, bench: Bench = PICTURES) -> None:
     """Checkpoints, suite, where to write, limits."""
     parser.add_argument(
         "checkpoint",
@@ -55,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser, bench: Bench = BENCH) -> None
         help="a row: any weight file we can read; several files of one NAME are its pretraining "
         "seeds in order; `random` = random weights of the first file's backbone",
     )
-    parser.add_argument("--suite", help=f"a suite file or a shipped name ({bench.default_suite})")
+    parser.add_argument("--suite", help=f"a suite file or a shipped name ({bench.suite})")
     parser.add_argument(
         "--protocols", nargs="+", metavar="NAME", help="these, in place of a suite's"
     )
@@ -91,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser, bench: Bench = BENCH) -> None
     )
 
 
-def run(args: argparse.Namespace, bench: Bench = BENCH) -> int:
+def run(args: argparse.Namespace, bench: Bench = PICTURES) -> int:
     """Open the rows, run what is missing, write the report."""
     from densecl.evaluation.pace import Pace
     from densecl.evaluation.rows import open_rows, parse_rows, parse_told
@@ -109,7 +80,7 @@ def run(args: argparse.Namespace, bench: Bench = BENCH) -> int:
     if args.protocols:
         suite = suite_of(args.suite or "protocols", tuple(args.protocols), kind.domain)
     else:
-        suite = read_suite(args.suite or bench.default_suite, kind.domain)
+        suite = read_suite(args.suite or bench.suite, kind.domain)
     out = args.out or Path("work_dirs") / "evaluate" / suite.name
     rows, refused = open_rows(given, told, kind, _say, show_key_map=args.show_key_map)
     if not rows:
@@ -176,7 +147,7 @@ def command_of(
     elif args.protocols:
         words += ["--protocols", *args.protocols]
     if args.suite or (protocol is None and not args.protocols):
-        words += ["--suite", args.suite or bench.default_suite]
+        words += ["--suite", args.suite or bench.suite]
     words += ["--out", str(out)]
     if args.data_root is not None:
         words += ["--data-root", str(args.data_root)]

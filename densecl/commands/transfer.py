@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from densecl.commands.bench import PICTURES, Bench
 from densecl.errors import UsageError
 
 if TYPE_CHECKING:
-    from densecl.transfer.kind import Kind
     from densecl.transfer.protocol_file import ProtocolFile
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What the command measures on, and how it speaks of it.
-
-    Attributes:
-        program: the command.
-        default_protocol: what is run where none is named.
-        controls: the kind's, for `--help`.
-        kind: of data; asked for late, so that `--help` imports no torch.
-    """
-
-    program: str
-    default_protocol: str
-    controls: tuple[str, ...]
-    kind: Callable[[], Kind]
-
-
-def _pictures() -> Kind:
-    from densecl.transfer.of_images import PICTURES
-
-    return PICTURES
-
-
-CONTROLS = ("scratch-long", "batchnorm", "permuted")
-BENCH = Bench("densecl", "upernet_streets-5pct", CONTROLS, _pictures)
-
-
-def add_arguments(parser: argparse.ArgumentParser, bench: Bench = BENCH) -> None:
+def add_arguments(parser: argparse.ArgumentParser, bench: Bench = PICTURES) -> None:
     """Protocol, checkpoints, controls, where to write."""
     parser.add_argument(
         "protocol",
         nargs="?",
-        default=bench.default_protocol,
+        default=bench.protocol,
         help="a protocol file or a shipped name (default: %(default)s)",
     )
     parser.add_argument(
@@ -76,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser, bench: Bench = BENCH) -> None
     )
 
 
-def run(args: argparse.Namespace, bench: Bench = BENCH) -> int:
+def run(args: argparse.Namespace, bench: Bench = PICTURES) -> int:
     """One table for each label fraction."""
     from densecl.transfer.protocol_file import read_protocol
     from densecl.transfer.tables import transfer_tables

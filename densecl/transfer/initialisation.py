@@ -70,18 +70,30 @@ def starting_backbone(
     return model
 
 
-@torch.no_grad()
-def transplant(source: nn.Module, target: nn.Module, backbone: Mapping[str, Any]) -> float:
-    """Copy a backbone of ours into a segmentor's backbone and check its features.
+def _segmentation_backbone(backbone: Mapping[str, Any]) -> nn.Module:
+    return build_mmseg_backbone(mmseg_config(backbone))
 
-    The check reads the weights back *from the segmentor*, puts them into a mmsegmentation backbone
-    with the strides of pretraining (fine-tuning may have traded strides for dilation) and compares
-    every map with the source's on a fixed image.
+
+@torch.no_grad()
+def transplant(
+    source: nn.Module,
+    target: nn.Module,
+    backbone: Mapping[str, Any],
+    build: Callable[[Mapping[str, Any]], nn.Module] = _segmentation_backbone,
+    library: str = "mmsegmentation",
+) -> float:
+    """Copy a backbone of ours into another library's backbone and check its features.
+
+    The check reads the weights back *from the target*, puts them into a backbone of the library
+    with the strides of pretraining (fine-tuning may have traded strides for dilation) that returns
+    every map, and compares each with the source's on a fixed image.
 
     Args:
         source: our backbone, carrying the weights.
-        target: ``segmentor.backbone``.
+        target: the backbone of a segmentor or a detector; it may return fewer maps.
         backbone: config that ``source`` was built from.
+        build: from that config to the library's backbone with all maps.
+        library: for messages.
 
     Returns:
         The largest absolute feature difference.
@@ -95,10 +107,10 @@ def transplant(source: nn.Module, target: nn.Module, backbone: Mapping[str, Any]
         target.load_state_dict({names[key]: value for key, value in state.items()}, strict=True)
     except RuntimeError as error:
         raise UsageError(
-            f"the backbone does not fit mmsegmentation's: {error}",
+            f"the backbone does not fit {library}'s: {error}",
             fix="set the protocol's backbone to the one that was pretrained",
         ) from error
-    reference = build_mmseg_backbone(mmseg_config(backbone))
+    reference = build(backbone)
     reference.load_state_dict(target.state_dict(), strict=True)
     worst, largest = feature_difference(source, reference)
     if not worst <= TOLERANCE * max(largest, 1.0):
@@ -116,7 +128,7 @@ def feature_difference(source: nn.Module, reference: nn.Module) -> tuple[float, 
 
     Args:
         source: returns ``Features``.
-        reference: a mmsegmentation backbone, returns a tuple of maps.
+        reference: another library's backbone, returns a tuple of maps.
 
     Raises:
         UsageError: the two return maps of different shapes.
@@ -132,7 +144,7 @@ def feature_difference(source: nn.Module, reference: nn.Module) -> tuple[float, 
         if other is None:
             raise UsageError(
                 f"the map at stride {stride} has shape {tuple(features.shape)};"
-                f" mmsegmentation's backbone has {sorted(theirs)}",
+                f" the other library's backbone has {sorted(theirs)}",
                 fix="set the protocol's backbone to the one that was pretrained",
             )
         worst = max(worst, (features - other).abs().max().item())

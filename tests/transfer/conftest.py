@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from painted import Colours, Painted
 
 from densecl.data.sample import Frame, Sample
 from densecl.transfer.finetuning import FinetuneSpec
@@ -61,3 +62,13 @@ def tiny_spec():
         lr=0.05,
         curve_every=2,
     )
+
+
+@pytest.fixture
+def colours():
+    return Colours
+
+
+@pytest.fixture
+def painted():
+    return Painted

@@ -18,10 +18,9 @@ from densecl.errors import UsageError
 from densecl.models.frozen import frozen
 from densecl.models.mmseg import ensure_mmseg, quiet_init
 from densecl.models.mmseg_config import mmseg_config
+from densecl.transfer import initialisation
 from densecl.transfer.detection.architectures import DETECTORS
 from densecl.transfer.detection.mmcv_operators import install_operators
-from densecl.transfer.initialisation import TOLERANCE, feature_difference
-from densecl.weights.names import mmseg_key_map
 
 INSTALL = "pip install 'densecl[det,seg]'"
 
@@ -187,47 +186,21 @@ def _groups(channels: int) -> int:
     return groups
 
 
-@torch.no_grad()
 def transplant(source: nn.Module, target: nn.Module, backbone: Mapping[str, Any]) -> float:
-    """Copy a backbone of ours into a detector's backbone and compare their features.
+    """Copy a backbone of ours into a detector's backbone and check its features.
 
-    Args:
-        source: our backbone, carrying the weights.
-        target: ``detector.backbone``; it may return fewer maps.
-        backbone: config that ``source`` was built from.
-
-    Returns:
-        The largest absolute feature difference.
+    Args and result: see ``densecl.transfer.initialisation.transplant``.
 
     Raises:
         UsageError: keys or shapes differ, or the features do.
     """
-    state = source.state_dict()
-    names = mmseg_key_map(state, backbone)
-    try:
-        target.load_state_dict({names[key]: value for key, value in state.items()}, strict=True)
-    except RuntimeError as error:
-        raise UsageError(
-            f"the backbone does not fit mmdetection's: {error}",
-            fix="set the protocol's backbone to the one that was pretrained",
-        ) from error
-    worst, largest = feature_difference(source, _all_maps(target, backbone))
-    if not worst <= TOLERANCE * max(largest, 1.0):
-        raise UsageError(
-            f"the detector's backbone gives other features than the pretrained one: they differ by"
-            f" {worst:.3g}, the largest feature being {largest:.3g}",
-            needed=f"at most {TOLERANCE:g} of the largest",
-            fix="check stem, strides and norm of the protocol's backbone config",
-        )
-    return worst
+    return initialisation.transplant(source, target, backbone, _all_maps, "mmdetection")
 
 
-def _all_maps(target: nn.Module, backbone: Mapping[str, Any]) -> nn.Module:
-    """mmdetection's backbone that returns every map, with the weights read back from ``target``."""
+def _all_maps(backbone: Mapping[str, Any]) -> nn.Module:
+    """mmdetection's backbone that returns every map."""
     with torch.random.fork_rng(devices=[]), _mmdet_models() as models:
-        whole = models.build(Config(backbone_config(backbone))._cfg_dict)
-    whole.load_state_dict(target.state_dict(), strict=True)
-    return whole
+        return models.build(Config(backbone_config(backbone))._cfg_dict)
 
 
 def detection_loss(detector: nn.Module, inputs: Tensor, samples: list[Any]) -> Tensor:

@@ -1,9 +1,10 @@
+"""Pictures of given colours, and a stand-in for a backbone that sees nothing else."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -42,13 +43,3 @@ class Painted:
     def __getitem__(self, index):
         image, label = self.pairs[index]
         return Sample((Frame(image, {"label": label}),), index, self.name(index))
-
-
-@pytest.fixture
-def colours():
-    return Colours
-
-
-@pytest.fixture
-def painted():
-    return Painted
