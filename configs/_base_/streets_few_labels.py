@@ -1,12 +1,6 @@
 # Few labels on the embedded streets, whatever the head: short runs on 5 % of the labels (20 of 400
 # frames).
-_base_ = ["few_labels.py"]
+_base_ = ["few_labels.py", "streets.py"]
 
-data = dict(
-    train=dict(type="Streets", split="train"),
-    val=dict(type="Streets", split="val"),
-    test=dict(type="Streets", split="test"),
-    unlabelled=dict(type="Streets", split="pretrain"),
-)
 finetune = dict(channels=32, steps=150, crop=(96, 128), photometric=dict(hue=0.2))
 fractions = (0.05,)

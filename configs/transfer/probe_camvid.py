@@ -3,21 +3,7 @@
 # with images/ and labels/.
 #   densecl transfer probe_camvid --data-root DIR --checkpoint densecl=FILE
 # The official split shares drives between training and test; read the numbers with that in mind.
-version = 1
+_base_ = ["../_base_/camvid.py", "../_base_/three_subsets.py"]
 
-_names = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
-_camvid = dict(type="LabelledFolder", classes=_names.split(), void=[11])
-data = dict(
-    train=dict(images="train/images", labels="train/labels", **_camvid),
-    val=dict(images="val/images", labels="val/labels", **_camvid),
-    test=dict(images="test/images", labels="test/labels", **_camvid),
-    unlabelled=dict(type="ImageFolder", root="train/images"),
-)
 probe = dict(grid=8, resize=(180, 240))
 decays = (1e-5, 1e-3, 0.1, 1.0)
-fractions = (0.1,)
-blocks = 30
-subset_seeds = (0, 1, 2)
-seeds = (0, 1, 2)
-selection = "first"
-pairing = "zip"

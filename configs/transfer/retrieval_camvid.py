@@ -4,16 +4,8 @@
 #   densecl transfer retrieval_camvid --data-root DIR --checkpoint densecl=FILE
 # A photo of 180 x 240 has 690 cells at stride 8; the memory holds those of all 37 photos. The
 # official split shares drives between training and test; read the numbers with that in mind.
-version = 1
+_base_ = ["../_base_/camvid.py", "../_base_/three_subsets.py"]
 
-_names = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
-_camvid = dict(type="LabelledFolder", classes=_names.split(), void=[11])
-data = dict(
-    train=dict(images="train/images", labels="train/labels", **_camvid),
-    val=dict(images="val/images", labels="val/labels", **_camvid),
-    test=dict(images="test/images", labels="test/labels", **_camvid),
-    unlabelled=dict(type="ImageFolder", root="train/images"),
-)
 retrieval = dict(
     grid=8,
     resize=(180, 240),
@@ -22,9 +14,3 @@ retrieval = dict(
     memory=30_000,
     pick="rare",
 )
-fractions = (0.1,)
-blocks = 30
-subset_seeds = (0, 1, 2)
-seeds = (0, 1, 2)
-selection = "first"
-pairing = "zip"

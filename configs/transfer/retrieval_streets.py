@@ -3,17 +3,7 @@
 #   densecl transfer retrieval_streets --checkpoint densecl=work_dirs/.../last.pth
 # A frame has 300 cells at stride 8: the memory holds all cells of 20 frames, or 50 of each of 400.
 # Its size decides the number, so scores of other sizes do not compare.
-version = 1
+_base_ = ["../_base_/streets.py", "../_base_/three_subsets.py"]
 
-data = dict(
-    train=dict(type="Streets", split="train"),
-    val=dict(type="Streets", split="val"),
-    test=dict(type="Streets", split="test"),
-    unlabelled=dict(type="Streets", split="pretrain"),
-)
 retrieval = dict(grid=8, k=30, temperature=0.02, memory=20_000, pick="rare")
 fractions = (0.05, 1.0)
-subset_seeds = (0, 1, 2)
-seeds = (0, 1, 2)
-selection = "first"
-pairing = "zip"

@@ -2,16 +2,8 @@
 # labels (6 of 120 scans), three label subsets. A run takes about 10 s of one core.
 #   pointcl transfer streets_lidar-5pct --checkpoint pointcontrast=work_dirs/.../last.pth
 # The voxels are those that each checkpoint was pretrained on.
-version = 1
+_base_ = ["../_base_/streets_lidar.py"]
 
-_scans = dict(type="LidarStreets", cameras=(), compensate=True)
-data = dict(
-    train=dict(split="train", **_scans),
-    val=dict(split="val", length=20, **_scans),
-    test=dict(split="test", length=40, **_scans),
-    unlabelled=dict(split="pretrain", length=64, clip=2, **_scans),
-)
-voxels = "from checkpoint"
 finetune = dict(
     steps=60,
     batch_size=2,
@@ -22,7 +14,3 @@ finetune = dict(
 )
 learning_rates = (0.01, 0.03, 0.1)
 fractions = (0.05,)
-subset_seeds = (0, 1, 2)
-seeds = (0, 1, 2)
-selection = "first"
-pairing = "zip"
