@@ -67,6 +67,9 @@ def test_no_common_pair_is_inconclusive():
         ((-0.1, 0.2), "inconclusive"),
         ((0.0, 0.2), "inconclusive"),
         ((-0.2, 0.0), "inconclusive"),
+        ((1e-5, 4e-4), "inconclusive"),
+        ((-4e-4, -1e-5), "inconclusive"),
+        ((1e-5, 6e-4), "better"),
         (None, "inconclusive"),
     ],
 )
