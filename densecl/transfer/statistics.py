@@ -22,8 +22,8 @@ from densecl.transfer.columns import Better
 Pair = tuple[int, str]
 """(pretraining seed, name of the label subset)."""
 PRINTED = 5e-4
-"""A difference below it is printed as 0.000: rows that agree so well differ in rounding alone, whose
-sign may be the same for every pair."""
+"""A difference below it is printed as 0.000: rows that agree so well differ in rounding alone,
+whose sign may be the same for every pair."""
 
 Unit = Literal["pair", "seed", "subset"]
 Verdict = Literal["better", "worse", "inconclusive"]
@@ -100,8 +100,8 @@ def paired_difference(
 def verdict(interval: tuple[float, float] | None, better: Better = "higher") -> Verdict | None:
     """``better`` when the whole interval lies on the better side of zero, ``worse`` on the other.
 
-    None for a number of which neither side is the better one. An interval that is printed as zero at
-    both ends is no difference.
+    None for a number of which neither side is the better one. An interval that is printed as zero
+    at both ends is no difference.
     """
     if better == "none":
         return None
