@@ -32,7 +32,7 @@ PARTS = {
     "pretrain MoCo v2": 47.0,
     "pretrain DenseCL": 51.0,
     "export of 2D backbones": 1.0,
-    "fine-tuning on frames": 414.0,
+    "fine-tuning on frames": 349.0,
     "pictures of frames": 1.0,
 }
 """Seconds on two cores."""
