@@ -22,13 +22,14 @@ folds = [
     for _fold in ("test_0001TP", "test_0006R0", "test_0016E5")
 ]
 
+_finetuning = dict(
+    type="finetune",
+    file="upernet_camvid-10pct",
+    finetune=dict(steps=200, crop=(96, 128)),
+    blocks=50,
+)
 protocols = [
-    dict(
-        name="UPerNet",
-        type="finetune",
-        file="upernet_camvid-10pct",
-        fractions=(0.05, 0.1),
-        blocks=50,
-    ),
+    dict(name="UPerNet", fractions=(0.1,), controls=("scratch-long", "permuted"), **_finetuning),
+    dict(name="UPerNet, half the labels", fractions=(0.05,), controls=("permuted",), **_finetuning),
     dict(name="frozen probe", type="probe", fractions=(0.1,), blocks=50, resize=(180, 240)),
 ]

@@ -361,10 +361,21 @@ def _measure(
         raise UsageError(f"{at}: budgets {budgets}", needed=f"some of {sorted(tried)}")
     settings = {key: value for key, value in given.items() if key not in _SHARED}
     if "file" in settings:
-        settings = {**_read_protocol_fields(settings.pop("file"), data), **settings}
+        settings = _replaced(_read_protocol_fields(settings.pop("file"), data), settings)
     return Measure(
         given["name"], kind, settings, chosen, budgets, controls, every, given.get("curve", True)
     )
+
+
+def _replaced(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with those given in their place; of a section, only the fields that it gives."""
+    found = dict(fields)
+    for name, value in given.items():
+        old = found.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _replaced(old, value)
+        found[name] = value
+    return found
 
 
 def _read_protocol_fields(source: str, kind: StudyKind) -> dict[str, Any]:

@@ -108,3 +108,17 @@ def test_every_takes_evenly_spaced_labels_for_all_seeds(write_study, pictures, t
     assert [seed for seed, _ in pairs] == [0, 1]
     assert pairs[0][1].items == ("p/images/0.png", "p/images/2.png", "p/images/4.png")
     assert pairs[0][1] == pairs[1][1]
+
+
+def test_a_field_given_beside_a_file_replaces_that_field_alone(write_study, pictures):
+    line = (
+        "protocols = [dict(name='f', type='finetune', file='upernet_camvid-10pct', "
+        "finetune=dict(steps=7, photometric=dict(hue=0.3)), learning_rates=(0.1,))]"
+    )
+    (measure,) = read_study(write_study(line), (), pictures).protocols
+    settings = measure.settings
+    assert settings["finetune"]["steps"] == 7 and settings["learning_rates"] == (0.1,)
+    assert settings["finetune"]["head"] == "upernet"
+    assert settings["finetune"]["photometric"]["hue"] == 0.3
+    assert settings["finetune"]["photometric"]["contrast"] == 0.4
+    assert settings["fractions"] == (0.1,)
