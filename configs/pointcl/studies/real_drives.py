@@ -1,10 +1,11 @@
 # A case study on real scans: pretrained on unlabelled sweeps of two sensors, fine-tuned on one
 # labelled drive each of SemanticKITTI and nuScenes, parted by time with gaps. Two drives say
 # nothing about other drives: no benchmark.
+#   python tools/prepare_drives.py SWEEPS DIR
 #   pointcl study real_drives --data-root DIR --cfg-options files.teacher=FILE
 # DIR holds kitti_raw/ (a drive with image_02), unlabelled/ (sweeps as .bin: those of kitti_raw and
-# of the training parts) and, in SemanticKITTI's layout with the lists that write_time_split makes
-# (see drive_by_time), semantic_kitti/ and nuscenes/ with the ids of the ten classes below and 10 =
+# of the training parts, intensities in [0, 1]) and, in SemanticKITTI's layout with lists of the
+# parts, semantic_kitti/ and nuscenes/, the latter with the ids of the ten classes below and 10 =
 # ignore. All rows read coordinates alone. The scores of each test sweep, in the order of time, are
 # in items.json beside each table.
 version = 1
