@@ -10,6 +10,7 @@ from urllib.parse import quote
 from densecl.report import tables, words
 from densecl.report.number import Grid, Text
 from densecl.report.record import Evaluation, Protocol, Result
+from densecl.report.relation import TITLE, relation
 
 SPECIAL = re.compile(r"([\\`*\[\]<>|#]|(?<!\w)_|_(?!\w)|&(?=#?\w+;))")
 """What Markdown would read as markup; an underscore within a word is none."""
@@ -34,6 +35,8 @@ def markdown(evaluation: Evaluation) -> str:
         lines += ["## Refused", "", *table(grid)]
     for protocol in evaluation.protocols:
         lines += _protocol(protocol, evaluation.folder)
+    if grid := relation(evaluation):
+        lines += [f"## {TITLE}", "", *table(grid)]
     if grid := tables.loaded(evaluation):
         lines += ["## What was loaded", "", *table(grid)]
     lines += [*_again(evaluation), "## How to read it", ""]

@@ -14,6 +14,7 @@ from densecl.report.number import Grid, Verdict
 from densecl.report.palette import stylesheet
 from densecl.report.pictures import Packed
 from densecl.report.record import CONTROL, REFERENCE, Evaluation
+from densecl.report.relation import TITLE, relation
 from densecl.report.section import ProtocolSection
 
 
@@ -66,6 +67,8 @@ def _sections(evaluation: Evaluation, pictures: Mapping[Path, Packed]) -> list[S
     for number, protocol in enumerate(evaluation.protocols, 1):
         shown = ProtocolSection(protocol, tables.protocol_id(number, protocol), slots, pictures)
         found.append((shown.id, words.run_title(protocol.run), shown.section()))
+    if grid := relation(evaluation):
+        found.append(_section("relation", TITLE, table(grid)))
     if grid := tables.loaded(evaluation):
         found.append(_section("rows", "What was loaded", _loaded(evaluation, grid)))
     found.append(_section("again", "To repeat it", _again(evaluation)))

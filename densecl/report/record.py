@@ -43,9 +43,10 @@ class Score:
     data: dict[str, Any]
 
     @property
-    def iou(self) -> list[float | None]:
-        """Of each class."""
-        return [finite(value) for value in self.data.get("iou") or []]
+    def by_class(self) -> list[float | None]:
+        """IoU of each class, or average precision; empty where the runs have neither."""
+        found = self.data.get("iou") or self.data.get("ap_per_class") or []
+        return [finite(value) for value in found]
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Result:
     @property
     def classes(self) -> list[str]:
         """Names of the classes; numbered where the table does not name them."""
-        count = max((len(score.iou) for score in self.scores), default=0)
+        count = max((len(score.by_class) for score in self.scores), default=0)
         for score in self.scores:
             count = max(count, len(score.data.get("confusion") or []))
         named = self.data.get("classes") or (self.data.get("protocol") or {}).get("classes") or []

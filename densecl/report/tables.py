@@ -197,18 +197,19 @@ def efficiency(group: Sequence[Result]) -> Grid:
 
 
 def by_class(result: Result) -> Grid | None:
-    """IoU of each class; None where the runs have none."""
-    scores = [score for score in result.scores if score.iou]
+    """IoU or average precision of each class; None where the runs have neither."""
+    scores = [score for score in result.scores if score.by_class]
     if not scores:
         return None
     names = result.classes
     headings = [Heading("row"), *(Heading(name, "number") for name in names)]
     rows: list[list[Cell]] = []
     for score in scores:
-        iou = [*score.iou, *[None] * (len(names) - len(score.iou))]
-        rows.append([Text(score.name), *(_shaded(result, v, v, 2) for v in iou)])
+        own = [*score.by_class, *[None] * (len(names) - len(score.by_class))]
+        rows.append([Text(score.name), *(_shaded(result, v, v, 2) for v in own)])
     kinds = [score.kind for score in scores]
-    return Grid("IoU of each class", headings, rows, kinds, "heat")
+    what = "IoU" if any(score.data.get("iou") for score in scores) else "Average precision"
+    return Grid(f"{what} of each class", headings, rows, kinds, "heat")
 
 
 def _shaded(result: Result, value: float | None, shade: float | None, digits: int) -> Number:

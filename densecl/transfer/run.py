@@ -24,7 +24,7 @@ from densecl.transfer.selection import Items, Selection
 from densecl.transfer.statistics import Pair
 from densecl.transfer.study import Protocol, RowSpec, Study, plain
 from densecl.transfer.subsets import Subset
-from densecl.transfer.table import Row, Table, mean_curves, mean_iou_by_class, summed_confusion
+from densecl.transfer.table import Row, Table, mean_by_class, mean_curves, summed_confusion
 
 
 def run_table(
@@ -374,7 +374,8 @@ def _row(study: Study, row: RowSpec, held_out: dict[str, dict[str, Any]]) -> Row
         scores=numbers[first.key],
         choice=study.choice(row),
         more={column.key: numbers[column.key] for column in others},
-        iou=mean_iou_by_class([each for each in scored if isinstance(each.get("iou"), list)]),
+        iou=mean_by_class(scored, "iou"),
+        ap=mean_by_class(scored, "ap_per_class"),
         confusion=summed_confusion(scored),
         curves=mean_curves(scored),
         steps=study.spec(row, 0.0).steps,

@@ -30,7 +30,8 @@ class Row:
         scores: first column of each finished (seed, subset) pair at the chosen learning rate.
         choice: the learning rate and what it was chosen from; None before there is a choice.
         more: key of each further column -> its number of each pair that has one.
-        iou: per class, mean over the pairs where the class has a score.
+        iou: per class, mean over the pairs where the class has a score; may be empty.
+        ap: average precision of each class, likewise.
         confusion: (L, L) counts, summed over the pairs; None where the run has none.
         curves: name -> dict(x, y, xlabel, ylabel), y averaged over the pairs that share x.
         steps: fine-tuning steps of a run.
@@ -47,6 +48,7 @@ class Row:
     scores: dict[Pair, float]
     choice: Choice | None = None
     iou: list[float] = field(default_factory=list)
+    ap: list[float] = field(default_factory=list)
     steps: int = 0
     diverged: int = 0
     feature_difference: float = 0.0
@@ -163,6 +165,8 @@ class Table:
         extra: dict[str, Any] = {} if row.confusion is None else {"confusion": row.confusion}
         if row.curves:
             extra["curves"] = row.curves
+        if row.ap:
+            extra["ap_per_class"] = [_plain(value) for value in row.ap]
         return {
             "name": row.name,
             **numbers,
@@ -339,9 +343,13 @@ def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def mean_iou_by_class(results: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Per-class mean over runs, leaving out runs where the class has no score (None)."""
-    columns = zip(*(result["iou"] for result in results), strict=True)
+def mean_by_class(results: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """Mean over runs of a list of one score a class, runs without it left out.
+
+    A run where a class has no score (None) does not count for that class.
+    """
+    found = [result[key] for result in results if isinstance(result.get(key), list)]
+    columns = zip(*found, strict=True)
     means = []
     for column in columns:
         known = [value for value in column if value is not None]

@@ -93,7 +93,7 @@ def test_values_that_are_no_numbers_become_none(folder):
     assert score.means["miou"] is None
     assert score.difference is None
     assert score.interval is None
-    assert score.iou == [None, 0.5]
+    assert score.by_class == [None, 0.5]
     assert [finite(v) for v in (True, "1", None, -math.inf, 2)] == [None] * 4 + [2.0]
 
 

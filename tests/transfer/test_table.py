@@ -8,7 +8,7 @@ import pytest
 from densecl.transfer.grid import Choice
 from densecl.transfer.identity import Identity
 from densecl.transfer.statistics import paired_difference
-from densecl.transfer.table import Row, Table, mean_iou_by_class
+from densecl.transfer.table import Row, Table, mean_by_class
 
 IDENTITY = Identity("toy", "finetune", 1, {"settings": {"steps": 4}})
 PAIRS = [(0, "a"), (1, "a"), (2, "a")]
@@ -118,7 +118,8 @@ def test_conservative_intervals_stand_in_the_summary():
 
 
 def test_class_scores_are_averaged_where_present():
-    means = mean_iou_by_class([{"iou": [0.2, None, None]}, {"iou": [0.4, 0.5, None]}])
+    scored = [{"iou": [0.2, None, None]}, {"iou": [0.4, 0.5, None]}, {"miou": 0.9}]
+    means = mean_by_class(scored, "iou")
     assert means[:2] == pytest.approx([0.3, 0.5])
     assert math.isnan(means[2])
-    assert mean_iou_by_class([]) == []
+    assert mean_by_class([], "iou") == mean_by_class(scored, "ap_per_class") == []
