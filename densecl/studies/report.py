@@ -18,6 +18,7 @@ from densecl.studies.curve import (
     pays_from,
     point_dict,
 )
+from densecl.studies.named_weights import name_weights
 from densecl.studies.tables import StudyTable, slug
 from densecl.transfer.run import write_table
 from densecl.transfer.statistics import Pair
@@ -53,13 +54,14 @@ class Report:
 
 
 def write_report(plan: Plan, *, test: bool, log: Callable[[str], None]) -> Report:
-    """Write ``study.md``, ``study.json``, the curves and each table's own files.
+    """Write ``study.md``, ``study.json``, the curves, each table's own files, names of the weights.
 
     Args:
         plan: the study.
         test: read the test splits of complete tables.
         log: takes what could not be drawn.
     """
+    name_weights(plan)
     done = sum(cell.seconds() is not None for cell in plan.cells)
     cells = (done, len(plan.cells))
     labels = list(dict.fromkeys(table.label for table in plan.tables))

@@ -117,7 +117,8 @@ def test_a_field_given_beside_a_file_replaces_that_field_alone(write_study, pict
     )
     (measure,) = read_study(write_study(line), (), pictures).protocols
     settings = measure.settings
-    assert settings["finetune"]["steps"] == 7 and settings["learning_rates"] == (0.1,)
+    assert settings["finetune"]["steps"] == 7
+    assert settings["learning_rates"] == (0.1,)
     assert settings["finetune"]["head"] == "upernet"
     assert settings["finetune"]["photometric"]["hue"] == 0.3
     assert settings["finetune"]["photometric"]["contrast"] == 0.4
