@@ -15,6 +15,7 @@ SCRIPTS = [
     "pairs",
     "pairs3d",
     "pixpro",
+    "protocols",
     "retrieval",
     "slidr_step",
     "sparse",
