@@ -1,7 +1,7 @@
 """What one run of each protocol of the `streets` suites costs on one core.
 
-Random weights of the smoke tier's backbones, the first label subset and the first point of the grid:
-a cell of a table. Pictures and scans are rendered before the clock starts; a run reads them from
+Random weights of the smoke tier's backbones, the first label subset and the first point of the
+grid: a cell of a table. Pictures and scans are rendered before the clock starts; a run reads them from
 memory. Fitting is what is learned from labels, a memory filled or a head trained; scoring is of the
 validation part.
 """
@@ -46,7 +46,8 @@ def cell(protocol: ProtocolFile, kind: Any) -> list[object]:
     known = kind.input_of(config, SMOKE[kind])
     task: Any = kind.transfer.task_for(protocol, known, num_classes(data), "cpu")
     task = task.at(protocol.learning_rates[0])
-    train, share = None, "-"
+    train: Any = None
+    share = "-"
     if protocol.learns:
         fraction = protocol.fractions[0]
         drawn = draw_for(data["train"], [fraction], (0,), blocks=protocol.blocks)
