@@ -1,9 +1,9 @@
 """What one run of each protocol of the `streets` suites costs on one core.
 
 Random weights of the smoke tier's backbones, the first label subset and the first point of the
-grid: a cell of a table. Pictures and scans are rendered before the clock starts; a run reads them from
-memory. Fitting is what is learned from labels, a memory filled or a head trained; scoring is of the
-validation part.
+grid: a cell of a table. Pictures and scans are rendered before the clock starts; a run reads them
+from memory. Fitting is what is learned from labels, a memory filled or a head trained; scoring is
+of the validation part.
 """
 
 from __future__ import annotations
