@@ -47,8 +47,8 @@ class Fold:
         return "test" if "test" in self.config.data else "val"
 
     @cached_property
-    def num_classes(self) -> int:
-        """L.
+    def classes(self) -> tuple[str, ...]:
+        """Their L names.
 
         Raises:
             UsageError: train, val and test disagree about the classes.
@@ -60,7 +60,12 @@ class Fold:
                     f"fold {self.name!r}: {part} has other classes than train",
                     needed=f"{list(classes['train'])}",
                 )
-        return len(classes["train"])
+        return classes["train"]
+
+    @property
+    def num_classes(self) -> int:
+        """L."""
+        return len(self.classes)
 
     def check(self) -> None:
         """Refuse a fold whose scored items were seen before.
@@ -71,7 +76,7 @@ class Fold:
         Raises:
             UsageError: names up to three of them.
         """
-        _ = self.num_classes
+        _ = self.classes
         names = {part: self._names(part) for part in self.parts}
         for seen, scored in itertools.product(self.parts, self.parts):
             if (seen, scored) in _forbidden(self.transductive, self.scored):

@@ -37,7 +37,7 @@ class Report:
     Attributes:
         tables: (protocol with label share, fold) -> table.
         means: protocol with label share -> table of the means over the folds, of studies with
-            more than one.
+            more than one whose folds score the same classes.
         cells: (finished, all).
         path: the Markdown file.
     """
@@ -75,7 +75,9 @@ def write_report(plan: Plan, *, test: bool, log: Callable[[str], None]) -> Repor
         found = [tables[label, each.fold.name] for each in own]
         sections.append(f"## {label}\n")
         shown = {each.fold.name: table for each, table in zip(own, found, strict=True)}
-        if len(own) > 1:
+        if len({each.fold.classes for each in own}) > 1:
+            sections.append("No mean over the folds: they score different classes.\n")
+        elif len(own) > 1:
             means[label] = mean_over_folds(found)
             sections.append(_mean_section(means[label], found))
             shown = {"mean over folds": means[label], **shown}

@@ -69,6 +69,20 @@ def test_validation_scores_are_not_mixed_with_test_scores():
     assert not mean.complete
 
 
+def test_folds_that_score_different_classes_have_no_mean(study, quick):
+    other = (
+        "folds[1] |= {_p: dict(type='LabelledList', root='.', path=f'b/{_p}.txt', "
+        "classes=['left', 'middle', 'right']) for _p in ('train', 'val', 'test')}"
+    )
+    report = study(other)
+    assert report.complete
+    assert report.means == {}
+    assert set(report.tables) == {("probe 50%", "a"), ("probe 50%", "b")}
+    assert "No mean over the folds" in report.path.read_text()
+    (protocol,) = json.loads((study.out / "study.json").read_text())["protocols"]
+    assert protocol["mean_over_folds"] is None
+
+
 def test_every_number_of_the_summary_follows_from_the_cells(study, quick):
     study(BUDGETS, "seeds = (0, 1, 2)")
     summary = json.loads((study.out / "study.json").read_text())
