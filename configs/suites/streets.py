@@ -1,5 +1,5 @@
 # Everything that is measured on pictures of the embedded streets: frozen features first, then
-# fine-tuning with few labels.
+# fine-tuning with few labels. FCOS and Faster R-CNN: --protocols fcos_streets-10pct ...
 #   densecl evaluate densecl=work_dirs/.../last.pth --suite streets
 version = 1
 protocols = (
@@ -17,5 +17,4 @@ protocols = (
     "deeplabv3plus_streets-5pct",
     "fcn_streets-5pct",
     "retinanet_streets-10pct",
-    "faster-rcnn_streets-10pct",
 )

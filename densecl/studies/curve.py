@@ -133,16 +133,7 @@ def draw_curve(
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "no curve is drawn: matplotlib is not installed", fix="pip install 'densecl[viz]'"
-        ) from error
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
+    axes = new_axes()
     axes.axhline(reference, color="black", linestyle="--", linewidth=1, label=name)
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
@@ -163,7 +154,33 @@ def draw_curve(
     axes.minorticks_off()
     axes.set(xlabel="pretraining steps", ylabel="mIoU", title=title)
     axes.legend(frameon=False)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120, format="png"))
+    return save(axes, path)
+
+
+def new_axes(width: float = 6.4) -> Any:
+    """Axes of a figure of their own.
+
+    Args:
+        width: inches.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(
+            "no curve is drawn: matplotlib is not installed", fix="pip install 'densecl[viz]'"
+        ) from error
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def save(axes: Any, path: Path) -> Path:
+    """Write the figure of axes as a .png."""
+    write_atomically(path, lambda temporary: axes.figure.savefig(temporary, dpi=120, format="png"))
     return path
 
 

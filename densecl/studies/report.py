@@ -18,6 +18,7 @@ from densecl.studies.curve import (
     pays_from,
     point_dict,
 )
+from densecl.studies.items import Items, draw_items, items_markdown, read_items
 from densecl.studies.named_weights import name_weights
 from densecl.studies.tables import StudyTable, slug
 from densecl.transfer.run import write_table
@@ -81,7 +82,10 @@ def write_report(plan: Plan, *, test: bool, log: Callable[[str], None]) -> Repor
             means[label] = mean_over_folds(found)
             sections.append(_mean_section(means[label], found))
             shown = {"mean over folds": means[label], **shown}
-        sections += [_fold_section(e, table) for e, table in zip(own, found, strict=True)]
+        for each, table in zip(own, found, strict=True):
+            sections.append(_fold_section(each, table))
+            if items := read_items(each.folder, table):
+                sections.append(_items_section(plan.out, each, items, log))
         curves = {name: _curve(own[0], table) for name, table in shown.items()}
         curves = {name: points for name, points in curves.items() if points}
         for name, points in curves.items():
@@ -281,6 +285,18 @@ def _curve_section(
         log(str(error))
         return text
     return text + f"\n![{label}, {name}](curves/{file.name})\n"
+
+
+def _items_section(out: Path, each: StudyTable, items: Items, log: Callable[[str], None]) -> str:
+    title = f"{each.label}, {each.fold.name}"
+    text = f"#### Single {each.fold.kind.items} of {each.fold.name}\n\n{items_markdown(items)}"
+    file = out / "curves" / f"{slug(each.label, each.fold.name)}_items.png"
+    try:
+        draw_items(file, items, title)
+    except UsageError as error:
+        log(str(error))
+        return text
+    return text + f"\n![{title}, item by item](curves/{file.name})\n"
 
 
 def _summary(
