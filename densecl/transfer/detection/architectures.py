@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from densecl.errors import UsageError
+
 FINEST_SCALE = 56
 """Boxes up to twice this size are pooled from the finest map, up to 4 times from the next, ..."""
 _FOCAL = {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25}
@@ -180,5 +182,79 @@ def _faster_rcnn(
     }
 
 
-DETECTORS = {"retinanet": _retinanet, "fcos": _fcos, "faster-rcnn": _faster_rcnn}
-"""Name -> config of all but backbone and pyramid."""
+def _heads(channels: int) -> int:
+    """Attention heads: up to 8, each of 8 channels or more where there are as many."""
+    heads = max(1, min(8, channels // 8))
+    while channels % heads:
+        heads -= 1
+    return heads
+
+
+def _deformable_detr(
+    classes: int, channels: int, convs: int, levels: list[int], scale: float, norm: dict[str, Any]
+) -> dict[str, Any]:
+    if channels % 4:
+        raise UsageError(
+            f"deformable-detr of {channels} channels",
+            needed="a multiple of 4: sines and cosines of two coordinates",
+        )
+    attention = {"embed_dims": channels, "num_heads": _heads(channels), "batch_first": True}
+    plain = {**attention, "attn_drop": 0.0, "proj_drop": 0.0}
+    deformable = {**attention, "dropout": 0.0, "num_levels": len(levels), "num_points": 4}
+    hidden = {"embed_dims": channels, "feedforward_channels": 4 * channels, "ffn_drop": 0.0}
+    return {
+        "type": "DeformableDETR",
+        "num_queries": 50,
+        "num_feature_levels": len(levels),
+        "with_box_refine": True,
+        "positional_encoding": {"num_feats": channels // 2, "normalize": True, "offset": -0.5},
+        "encoder": {
+            "num_layers": 2,
+            "layer_cfg": {"self_attn_cfg": deformable, "ffn_cfg": hidden},
+        },
+        "decoder": {
+            "num_layers": 2,
+            "post_norm_cfg": None,
+            "return_intermediate": True,
+            "layer_cfg": {"self_attn_cfg": plain, "cross_attn_cfg": deformable, "ffn_cfg": hidden},
+        },
+        "bbox_head": {
+            "type": "DeformableDETRHead",
+            "num_classes": classes,
+            "embed_dims": channels,
+            "num_reg_fcs": convs,
+            "loss_cls": {**_FOCAL, "loss_weight": 2.0},
+            "loss_bbox": {"type": "L1Loss", "loss_weight": 5.0},
+            "loss_iou": {"type": "GIoULoss", "loss_weight": 2.0},
+        },
+        "train_cfg": {
+            "assigner": {
+                "type": "HungarianAssigner",
+                "match_costs": [
+                    {"type": "FocalLossCost", "weight": 2.0},
+                    {"type": "BBoxL1Cost", "weight": 5.0, "box_format": "xywh"},
+                    {"type": "IoUCost", "iou_mode": "giou", "weight": 2.0},
+                ],
+            }
+        },
+        "test_cfg": {"max_per_img": 100},
+    }
+
+
+DETECTORS = {
+    "retinanet": _retinanet,
+    "fcos": _fcos,
+    "faster-rcnn": _faster_rcnn,
+    "deformable-detr": _deformable_detr,
+}
+"""Name -> config of all but backbone and neck."""
+
+_PYRAMID = {"type": "FPN", "add_extra_convs": "on_output"}
+NECKS: dict[str, dict[str, Any]] = {
+    "retinanet": _PYRAMID,
+    "fcos": _PYRAMID,
+    "faster-rcnn": {"type": "FPN", "add_extra_convs": False},
+    # maps are joined by the attention, which reads them all
+    "deformable-detr": {"type": "ChannelMapper", "kernel_size": 1, "act_cfg": None},
+}
+"""Name -> what brings the backbone's maps to one width."""

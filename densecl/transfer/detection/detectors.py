@@ -19,7 +19,7 @@ from densecl.models.frozen import frozen
 from densecl.models.mmseg import ensure_mmseg, quiet_init
 from densecl.models.mmseg_config import mmseg_config
 from densecl.transfer import initialisation
-from densecl.transfer.detection.architectures import DETECTORS
+from densecl.transfer.detection.architectures import DETECTORS, NECKS
 from densecl.transfer.detection.mmcv_operators import install_operators
 
 INSTALL = "pip install 'densecl[det,seg]'"
@@ -108,22 +108,26 @@ def build_detector(
     """A detector of mmdetection, freshly initialised from torch's global random state.
 
     A feature pyramid joins the maps, group norm follows every convolution of pyramid and heads,
-    and anchors stand on the centres of their cells.
+    and anchors stand on the centres of their cells. ``deformable-detr`` has neither pyramid nor
+    anchors: a convolution and group norm bring each map to ``channels``, attention joins them.
 
     Args:
-        kind: ``retinanet``, ``fcos`` or ``faster-rcnn``.
+        kind: ``retinanet``, ``fcos``, ``faster-rcnn`` or ``deformable-detr``.
         backbone: a backbone config of ours; where two stages share a stride the deeper is used.
         num_classes: L.
-        channels: width of pyramid and heads.
-        convs: convolutions of each head before its output.
+        channels: width of pyramid, transformer and heads.
+        convs: convolutions of each head before its output; of ``deformable-detr`` linear layers
+            of the boxes' head, its classes are read off directly.
         strides: which maps of the backbone; None = all.
-        extra_levels: of the pyramid, each at half the resolution of the one before.
+        extra_levels: beyond the backbone's maps, each at half the resolution of the one before.
         anchor_scale: side of a level's smallest square anchor in strides of the level. FCOS, which
             has no anchors: half the largest distance from a cell to an edge of its box, likewise.
+            ``deformable-detr`` does not read it.
         options: overrides of the detector's config, by mmdetection's names.
 
     Raises:
-        UsageError: an unknown kind or stride, or a backbone that cannot be mirrored.
+        UsageError: an unknown kind or stride, a backbone that cannot be mirrored, or a width that
+            the transformer cannot have.
     """
     if kind not in DETECTORS:
         raise UsageError(f"detector {kind!r}", needed=" or ".join(map(repr, DETECTORS)))
@@ -142,16 +146,19 @@ def build_detector(
         levels = [*used, *(used[-1] << step for step in range(1, extra_levels + 1))]
         norm = {"type": "GN", "num_groups": _groups(channels), "requires_grad": True}
         neck = {
-            "type": "FPN",
+            **NECKS[kind],
             "in_channels": [widths[places[stride]] for stride in used],
             "out_channels": channels,
-            "add_extra_convs": False if kind == "faster-rcnn" else "on_output",
             "num_outs": len(levels),
             "norm_cfg": norm,
         }
         head = DETECTORS[kind](num_classes, channels, convs, levels, anchor_scale, norm)
         model = Config({"backbone": config, "neck": neck, **head})
         model.merge_from_dict(dict(options or {}))
+        if "num_queries" in model:
+            # it takes its best without asking whether there are as many
+            most = model.num_queries * num_classes
+            model.test_cfg.max_per_img = min(model.test_cfg.max_per_img, most)
         detector = models.build(model._cfg_dict)
         detector.init_weights()
     _keep_ignored(detector)

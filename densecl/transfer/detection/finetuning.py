@@ -237,7 +237,8 @@ def step_flops(spec: DetectionSpec) -> float:
     """Operations of one step, what is not a matrix product or a convolution left out."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        detector = detector_of(spec).train(True)
+        # without gradients: the counter asks for the origin of whatever has one
+        detector = detector_of(spec).train(True).requires_grad_(False)
         height, width = spec.crop
         item = BoxedImage(
             image=np.zeros((height, width, 3), np.uint8),

@@ -7,6 +7,7 @@ real extension is never touched.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 
@@ -128,11 +129,54 @@ def _focal_backward(
     grad_input.copy_(gradient)
 
 
+def _deformable_attention(
+    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
+) -> Tensor:
+    """mmcv's own way where there is no GPU, which runs on every device."""
+    ops = importlib.import_module("mmcv.ops.multi_scale_deform_attn")
+    return ops.multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
+
+
+def _deformable_attention_forward(
+    value: Tensor,
+    shapes: Tensor,
+    starts: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    *,
+    im2col_step: int,
+) -> Tensor:
+    return _deformable_attention(value, shapes, locations, weights)
+
+
+def _deformable_attention_backward(
+    value: Tensor,
+    shapes: Tensor,
+    starts: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_locations: Tensor,
+    grad_weights: Tensor,
+    *,
+    im2col_step: int,
+) -> None:
+    with torch.enable_grad():
+        inputs = [each.detach().requires_grad_() for each in (value, locations, weights)]
+        found = _deformable_attention(inputs[0], shapes, *inputs[1:])
+        gradients = torch.autograd.grad(found, inputs, grad_output)
+    for target, gradient in zip((grad_value, grad_locations, grad_weights), gradients, strict=True):
+        target.copy_(gradient)
+
+
 OPERATORS: dict[str, Callable] = {
     "nms": _nms,
     "roi_align_forward": _roi_align_forward,
     "roi_align_backward": _roi_align_backward,
     "sigmoid_focal_loss_forward": _focal_forward,
     "sigmoid_focal_loss_backward": _focal_backward,
+    "ms_deform_attn_forward": _deformable_attention_forward,
+    "ms_deform_attn_backward": _deformable_attention_backward,
 }
 """mmcv's name -> ours."""

@@ -27,7 +27,7 @@ class DetectionSpec:
     Attributes:
         backbone: config of the pretrained backbone.
         num_classes: L.
-        detector: ``retinanet``, ``fcos`` or ``faster-rcnn``.
+        detector: ``retinanet``, ``fcos``, ``faster-rcnn`` or ``deformable-detr``.
         channels, convs, strides, extra_levels, anchor_scale, options: see ``build_detector``.
         steps, batch_size: length of the run and images per step.
         crop: (h, w) of training crops; ``scale`` and ``hflip``: see ``draw_window``.
@@ -51,7 +51,7 @@ class DetectionSpec:
 
     backbone: Mapping[str, Any]
     num_classes: int
-    detector: Literal["retinanet", "fcos", "faster-rcnn"] = "retinanet"
+    detector: Literal["retinanet", "fcos", "faster-rcnn", "deformable-detr"] = "retinanet"
     channels: int = 64
     convs: int = 1
     strides: tuple[int, ...] | None = None
