@@ -55,8 +55,13 @@ RUNS = {
     ),
     "correspondence": (
         "Correspondence",
-        "For cells with a known counterpart in another view or frame: how often is the most"
-        " similar cell the right one?",
+        "For cells or points with a known counterpart in another view, frame or scan: how often is"
+        " the most similar one the right one?",
+    ),
+    "image_correspondence": (
+        "Correspondence with a picture",
+        "Features of points are mapped linearly into the space of a picture network: how often is"
+        " the most similar cell the one that shows the point?",
     ),
     "measures": (
         "Measures of the representation",

@@ -18,7 +18,9 @@ from pointcl.models import SparseFeatures
 from pointcl.registry import BACKBONES
 from pointcl.sparse import SparseTensor
 from pointcl.transfer.clouds import voxeliser_of
+from pointcl.transfer.correspondence_task import CorrespondenceSpec
 from pointcl.transfer.finetuning import FinetuneSpec
+from pointcl.transfer.image_correspondence_task import ImageCorrespondenceSpec
 from pointcl.transfer.initialisation import random_backbone
 from pointcl.transfer.probe import FrozenSpec
 from pointcl.transfer.retrieval import RetrievalSpec
@@ -65,10 +67,13 @@ class Pointwise(nn.Module):
 
 
 OnVoxels = FinetuneSpec | FrozenSpec | RetrievalSpec
-"""A run on scans: it has ``backbone`` and ``voxels``."""
+"""A run on scans that gives points a class: it has ``backbone`` and ``voxels``."""
+
+OnScans = OnVoxels | CorrespondenceSpec | ImageCorrespondenceSpec
+"""Any run on scans: it has ``backbone`` and ``voxels``."""
 
 
-def pointwise_row(task: OnVoxels, intensity: bool) -> RowSpec:
+def pointwise_row(task: OnScans, intensity: bool) -> RowSpec:
     """What position and intensity alone tell, trained and scored as every other row.
 
     Args:
@@ -80,14 +85,14 @@ def pointwise_row(task: OnVoxels, intensity: bool) -> RowSpec:
     backbone = {"type": "Pointwise", "in_channels": 4 if intensity else 3, "width": width}
     voxels = {**task.voxels, "features": features}
     own: Any = replace(task, backbone=backbone, voxels=voxels)
-    if isinstance(own, RetrievalSpec):
+    if isinstance(own, (RetrievalSpec, CorrespondenceSpec)):
         own = replace(own, standardise=True)  # metres and intensities are of unlike size
     name = POINTWISE if intensity else POINTWISE_BARE
     return RowSpec(name, task=own, notes="no neighbours are looked at")
 
 
 def random_reestimated(
-    task: OnVoxels, unlabelled: Callable[[], Any]
+    task: OnScans, unlabelled: Callable[[], Any]
 ) -> Callable[[int], dict[str, Tensor]]:
     """Random weights of a seed, their batch-norm statistics re-estimated from unlabelled scans."""
 
@@ -99,7 +104,7 @@ def random_reestimated(
     return weights
 
 
-def _unlabelled(task: OnVoxels, dataset: Any) -> Iterator[SparseTensor]:
+def _unlabelled(task: OnScans, dataset: Any) -> Iterator[SparseTensor]:
     """Batches of unlabelled scans, evenly spread over the data set; of a sample the first scan."""
     voxeliser = voxeliser_of(task.voxels)
     count = min(BATCHNORM_SCANS, len(dataset))

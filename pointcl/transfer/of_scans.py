@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from densecl.engine.names import check_arguments, registered, unknown_name
 from densecl.errors import UsageError
+from densecl.transfer.columns import MIOU
 from densecl.transfer.kind import CONTROLS, Checkpoints, Kind, Run
 from densecl.transfer.study import RowSpec
 from densecl.transfer.task import Task
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from densecl.transfer.protocol_file import ProtocolFile
     from densecl.transfer.study import Study
     from densecl.transfer.table import Table
-    from pointcl.transfer.controls import OnVoxels
+    from pointcl.transfer.controls import OnScans
 
 PATHS = ("root",)
 """Arguments of data sets that are looked up under ``data_root``."""
@@ -53,6 +54,14 @@ class _Scans(Kind):
         "finetune": Run("pointcl.transfer.finetuning:FinetuneSpec", GIVEN | {"lr"}, rate="lr"),
         "probe": Run("pointcl.transfer.probe:FrozenSpec", GIVEN | {"decay"}, rate="decay"),
         "retrieval": Run("pointcl.transfer.retrieval:RetrievalSpec", GIVEN),
+        "correspondence": Run(
+            "pointcl.transfer.correspondence_task:CorrespondenceSpec", GIVEN, learns=False
+        ),
+        "image_correspondence": Run(
+            "pointcl.transfer.image_correspondence_task:ImageCorrespondenceSpec",
+            GIVEN,
+            learns=False,
+        ),
     }
     fields = {"voxels": FROM_CHECKPOINT}  # noqa: RUF012
     controls = (*CONTROLS, "points")
@@ -103,6 +112,11 @@ class _Scans(Kind):
                 needed="a labelled data set",
                 fix="give its classes, or its labels",
             )
+        if getattr(cls, "fits", False) and "train" not in protocol.data:
+            raise UsageError(
+                f"{protocol.name}: data.train is missing",
+                needed=f"what {protocol.run} is fitted to; it needs no labels",
+            )
         voxeliser_of(known["voxels"])  # refuses what cannot be built
         classes = {"num_classes": num_classes} if labelled else {}
         spec = cls(**classes, **known, **protocol.settings)
@@ -131,6 +145,8 @@ class _Scans(Kind):
         return {**input_of(file.path, protocol.fields["voxels"]), "backbone": file.backbone}
 
     def pictures(self, study: Study, table: Table, dataset: Any) -> dict[str, np.ndarray]:
+        if MIOU not in table.columns:
+            return super().pictures(study, table, dataset)
         from pointcl.transfer.showcase import table_sheet
 
         sheet = table_sheet(study.rows, table, dataset)
@@ -145,7 +161,7 @@ class _Scans(Kind):
     def random_reestimated(
         self, task: Task, unlabelled: Callable[[], Any]
     ) -> Callable[[int], dict[str, Tensor]]:
-        return random_reestimated(cast("OnVoxels", task), unlabelled)
+        return random_reestimated(cast("OnScans", task), unlabelled)
 
     def pretraining_cost(self, checkpoint: Mapping[str, Any]) -> float | None:
         return pretraining_cost(checkpoint)
@@ -155,7 +171,9 @@ class _Scans(Kind):
         return step_cost(task, task.select(train))
 
     def control(self, name: str, task: Task, train: Any) -> RowSpec:
-        return pointwise_row(cast("OnVoxels", task), train[0].intensity is not None)
+        # without scans to learn from it is not known whether they have an intensity
+        intensity = train is not None and train[0].intensity is not None
+        return pointwise_row(cast("OnScans", task), intensity)
 
     def finish(
         self,
@@ -165,6 +183,8 @@ class _Scans(Kind):
         val: Any,
         log: Callable[[str], None],
     ) -> None:
+        if MIOU not in table.columns:
+            return  # points get no class that could be shown
         from pointcl.transfer.showcase import write_pictures
 
         write_pictures(rows, table, folder, val, log)

@@ -7,6 +7,8 @@ from report.evaluations import HOSTILE, LONG, edit, row, summary
 
 from densecl.report import words
 from densecl.report.reader import read_evaluation
+from densecl.transfer.of_images import PICTURES
+from pointcl.transfer.of_scans import SCANS
 
 
 def first(folder, rows, **more):
@@ -142,8 +144,7 @@ def test_lists_and_times_are_written_out():
 
 
 def test_every_run_of_the_protocols_has_words():
-    runs = "finetune probe retrieval overclustering prompts propagation correspondence measures"
-    assert set(runs.split()) | {"detection"} == set(words.RUNS)
+    assert set(words.RUNS) == {*PICTURES.runs, *SCANS.runs}
     titles = [title for title, _ in words.RUNS.values()]
     assert not [pair for pair in itertools.combinations(titles, 2) if pair[0] == pair[1]]
     assert words.run_title("my_run") == "My run"
