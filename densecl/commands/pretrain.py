@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from densecl.engine.domain import Domain
 
-DEFAULT_CONFIG = "densecl_r18_1xb32-1000s_streets-96px"
+DEFAULT_CONFIG = "pixpro_r18_1xb32-1000s_streets-96px"
 
 
 def data_config(path: Path, skip_unreadable: bool) -> dict[str, Any]:
