@@ -15,10 +15,10 @@ from densecl.viz.tile import caption, enlarge, grid
 if TYPE_CHECKING:
     from densecl.transfer.correspondence_task import (
         CorrespondenceSpec,
-        Matcher,
         Scenery,
         SceneryPairs,
     )
+    from densecl.transfer.untrained import Restored
 
 PAIRS, HEIGHT = 3, 160
 NEAR, CLOSE, FAR, LEFT_OUT = range(4)
@@ -27,7 +27,7 @@ _COLOURS = {NEAR: (40, 120, 220), CLOSE: (250, 190, 40), FAR: (200, 50, 40)}
 
 
 def match_figures(
-    spec: CorrespondenceSpec, trained: Mapping[str, Matcher], items: SceneryPairs
+    spec: CorrespondenceSpec, trained: Mapping[str, Restored], items: SceneryPairs
 ) -> dict[str, np.ndarray]:
     """One figure a pair: both pictures, then the first one again for each row of the table.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from densecl.data.sample import Sample
 from densecl.errors import UsageError
@@ -27,6 +26,7 @@ from densecl.transfer.initialisation import Init
 from densecl.transfer.propagation.video import resize_frame
 from densecl.transfer.restride import restrided
 from densecl.transfer.selection import Selection
+from densecl.transfer.untrained import Restored, Untrained
 from densecl.views import ViewGenerator
 
 Size = tuple[int, int]
@@ -72,18 +72,7 @@ class SceneryPairs(Selection[Scenery]):
 
 
 @dataclass(frozen=True)
-class Matcher:
-    """A frozen backbone; there is nothing else to keep."""
-
-    backbone: nn.Module
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the backbone is where it came from."""
-        return {}
-
-
-@dataclass(frozen=True)
-class CorrespondenceSpec:
+class CorrespondenceSpec(Untrained):
     """Everything that decides the run but weights, images and machine.
 
     Attributes:
@@ -106,7 +95,6 @@ class CorrespondenceSpec:
     view_size: tuple[int, int] = (224, 224)
     min_overlap: float = 0.3
     draw: int = 0
-    steps = 0
     columns: ClassVar[tuple[Column, ...]] = (
         Column("recall_1", "recall at 1 cell"),
         Column("recall_2", "recall at 2 cells"),
@@ -153,10 +141,6 @@ class CorrespondenceSpec:
         }
         return {key: v for key, v in values.items() if key not in unused[self.other]}
 
-    def at(self, rate: float, steps: int | None = None) -> CorrespondenceSpec:
-        """The same: there is no grid and no step."""
-        return self
-
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> SceneryPairs:
         """Pairs of pictures from the samples at the indices given."""
         if self.other == "view":
@@ -164,30 +148,14 @@ class CorrespondenceSpec:
         read = partial(_frame_pair, shift=self.shift, resize=self.input.resize)
         return SceneryPairs(dataset, indices, read)
 
-    def run(
-        self,
-        init: Init,
-        train: Any,
-        evaluation: SceneryPairs,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Matcher]:
-        """Match and score; ``train`` is not read, ``seed`` is of random weights only."""
-        began = time.perf_counter()
-        matcher = self.restore({}, init, seed=seed, device=device)
-        result = self.score(matcher, evaluation, device)
-        seconds = {"evaluate": time.perf_counter() - began}
-        return {**result, "seconds": seconds, "feature_difference": 0.0, "diverged": False}, matcher
-
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
-    ) -> Matcher:
+    ) -> Restored:
         """The backbone, with its stages at the strides asked for."""
-        return Matcher(restrided(self.input.open(init, seed, device), self.stage_strides))
+        return Restored(restrided(self.input.open(init, seed, device), self.stage_strides))
 
     def score(
-        self, trained: Matcher, items: SceneryPairs, device: str | torch.device
+        self, trained: Restored, items: SceneryPairs, device: str | torch.device
     ) -> dict[str, Any]:
         """Shares over all cells of all pairs; each pair's own under ``items``.
 
@@ -212,7 +180,7 @@ class CorrespondenceSpec:
         return {**_named(tally.recall()), "cells": tally.queries, "items": found}
 
     def pictures(
-        self, trained: Mapping[str, Matcher], items: SceneryPairs, device: str | torch.device
+        self, trained: Mapping[str, Restored], items: SceneryPairs, device: str | torch.device
     ) -> dict[str, np.ndarray]:
         """Some pairs of pictures, and which cells each row finds again."""
         from densecl.transfer.correspondence_pictures import match_figures

@@ -5,9 +5,8 @@ The most similar point of the next scan: is it the same place? Poses are the tru
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -19,9 +18,9 @@ from densecl.diagnostics.linear_probe import standardisation
 from densecl.errors import UsageError
 from densecl.transfer.columns import Column
 from densecl.transfer.correspondence import Recall
-from densecl.transfer.correspondence_task import Matcher
 from densecl.transfer.initialisation import Init
 from densecl.transfer.selection import Selection
+from densecl.transfer.untrained import Restored, Untrained
 from pointcl.data.scan import Scan
 from pointcl.sensors.pose import compose, inverse, move
 from pointcl.transfer.clouds import voxeliser_of
@@ -89,7 +88,7 @@ class ScanPairs(Selection[tuple[Scan, Scan]]):
 
 
 @dataclass(frozen=True)
-class CorrespondenceSpec:
+class CorrespondenceSpec(Untrained):
     """Everything that decides the run but weights, scans and machine.
 
     Attributes:
@@ -120,7 +119,6 @@ class CorrespondenceSpec:
     min_motion: float = 0.0
     standardise: bool = False
     draw: int = 0
-    steps = 0
     columns: ClassVar[tuple[Column, ...]] = (
         Column("recall_1", "recall at 1 voxel"),
         Column("recall_2", "recall at 2 voxels"),
@@ -160,43 +158,19 @@ class CorrespondenceSpec:
         """``radius``, or what it is where it is None."""
         return max(self.voxeliser.grid.sizes) if self.radius is None else self.radius
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
-
-    def at(self, rate: float, steps: int | None = None) -> CorrespondenceSpec:
-        """The run itself: it has neither a grid nor steps."""
-        return self
-
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> ScanPairs:
         """The pairs of a data set at the indices given."""
         return ScanPairs(dataset, indices)
 
-    def run(
-        self,
-        init: Init,
-        train: Any,
-        evaluation: ScanPairs,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Matcher]:
-        """Match and score; ``train`` is not read, ``seed`` is of random weights only."""
-        matcher = self.restore({}, init, seed=seed, device=device)
-        began = time.perf_counter()
-        result = self.score(matcher, evaluation, device)
-        seconds = {"evaluate": time.perf_counter() - began}
-        return {**result, "seconds": seconds, "feature_difference": 0.0, "diverged": False}, matcher
-
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
-    ) -> Matcher:
+    ) -> Restored:
         """The backbone: there is nothing else to keep."""
         backbone = starting_backbone(init, self.backbone, self.voxels, seed)
-        return Matcher(backbone.to(device).eval())
+        return Restored(backbone.to(device).eval())
 
     def score(
-        self, trained: Matcher, items: ScanPairs, device: str | torch.device
+        self, trained: Restored, items: ScanPairs, device: str | torch.device
     ) -> dict[str, Any]:
         """Shares over all points of all pairs; each pair's own under ``items``.
 

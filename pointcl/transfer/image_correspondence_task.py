@@ -21,6 +21,7 @@ from densecl.transfer.columns import Column
 from densecl.transfer.correspondence import cell_places
 from densecl.transfer.initialisation import Init
 from densecl.transfer.probe import Readout
+from densecl.transfer.untrained import Untrained
 from pointcl.models.teacher import Teacher
 from pointcl.transfer.clouds import voxeliser_of
 from pointcl.transfer.correspondence import PlaceTally, fit_ridge, named, nearest_by_cosine
@@ -61,7 +62,7 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class ImageCorrespondenceSpec:
+class ImageCorrespondenceSpec(Untrained):
     """Everything that decides the run but weights, scans and machine.
 
     Attributes:
@@ -96,7 +97,6 @@ class ImageCorrespondenceSpec:
     max_points: int = 50_000
     decay: float = 1e-3
     draw: int = 0
-    steps = 0
     fits: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("recall_1", "recall at 1 cell"),
@@ -132,10 +132,6 @@ class ImageCorrespondenceSpec:
         values = {**asdict(self), "teacher": own}
         del values["teacher_stride"]
         return values
-
-    def at(self, rate: float, steps: int | None = None) -> ImageCorrespondenceSpec:
-        """The run itself: it has neither a grid nor steps."""
-        return self
 
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> PicturedScans:
         """The scans of a data set at the indices given, with their pictures."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -24,6 +24,7 @@ from densecl.transfer.columns import MIOU, Column
 from densecl.transfer.initialisation import Init
 from densecl.transfer.retrieval.bank import Bank, MemoryRows, unit_rows
 from densecl.transfer.retrieval.task import vote
+from densecl.transfer.untrained import Untrained
 from pointcl.models import point_features
 from pointcl.transfer.clouds import LabelledScans
 from pointcl.transfer.evaluation import evaluate
@@ -65,7 +66,7 @@ class Retrieved:
 
 
 @dataclass(frozen=True)
-class RetrievalSpec:
+class RetrievalSpec(Untrained):
     """Everything that decides a retrieval but weights, labels and machine.
 
     Attributes:
@@ -95,16 +96,7 @@ class RetrievalSpec:
     dtype: Literal["float16", "float32"] = "float16"
     standardise: bool = False
     ignore: int = 255
-    steps = 0
     columns: ClassVar[tuple[Column, ...]] = (MIOU,)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
-
-    def at(self, rate: float, steps: int | None = None) -> RetrievalSpec:
-        """The run itself: it has neither a grid nor steps."""
-        return self
 
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> LabelledScans:
         """The scans of a data set at the indices given."""

@@ -12,8 +12,9 @@ from densecl.errors import UsageError
 from densecl.models.contract import Features
 from densecl.transfer.correspondence import Tally, correspondence_recall, view_targets
 from densecl.transfer.correspondence_pictures import CLOSE, FAR, LEFT_OUT, NEAR, verdicts
-from densecl.transfer.correspondence_task import CorrespondenceSpec, Matcher
+from densecl.transfer.correspondence_task import CorrespondenceSpec
 from densecl.transfer.features import FrozenInput
+from densecl.transfer.untrained import Restored
 from densecl.views import ViewGenerator
 from densecl.views.geometry import Affine
 from densecl.views.view import View
@@ -57,7 +58,7 @@ def spec(**settings):
 
 
 def scored(run, clips, backbone=None):
-    return run.score(Matcher(backbone or Patches()), run.select(clips), "cpu")
+    return run.score(Restored(backbone or Patches()), run.select(clips), "cpu")
 
 
 def test_whole_cell_motion_is_found_exactly():
@@ -231,7 +232,7 @@ def test_clips_that_cannot_be_matched_are_named():
 def test_pictures_show_the_share_that_is_counted():
     run = spec(min_motion=1.5)
     items = run.select(Clips(moved=8))
-    matcher = Matcher(Patches())
+    matcher = Restored(Patches())
     figures = run.pictures({"one": matcher, "two": matcher}, items, "cpu")
     assert set(figures) == {"clip_0", "clip_1", "clip_2"}
     # four pictures of 240 x 160 under captions

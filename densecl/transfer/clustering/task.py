@@ -10,9 +10,8 @@ Segmentation", section 4.1.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +36,7 @@ from densecl.transfer.initialisation import Init
 from densecl.transfer.map_stream import stream_maps
 from densecl.transfer.prediction_sheet import prediction_sheet, shown
 from densecl.transfer.scores import plain_iou
+from densecl.transfer.untrained import Restored, Untrained
 
 Matching = Literal["greedy", "hungarian"]
 MATCHINGS = {"greedy": greedy, "hungarian": hungarian}
@@ -44,18 +44,7 @@ TITLES = {"greedy": "mIoU, greedy", "hungarian": "mIoU, Hungarian"}
 
 
 @dataclass(frozen=True)
-class Clustered:
-    """A frozen backbone; clusters are fitted to whatever is scored."""
-
-    backbone: nn.Module
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the backbone is where it came from."""
-        return {}
-
-
-@dataclass(frozen=True)
-class OverclusteringSpec:
+class OverclusteringSpec(Untrained):
     """Everything that decides a clustering but weights, pictures and machine.
 
     Attributes:
@@ -89,7 +78,6 @@ class OverclusteringSpec:
     mask: tuple[int, int] | None = (100, 100)
     ignore: int = IGNORE
     fitted_on: Literal["the scored pictures"] = "the scored pictures"
-    steps = 0
 
     @property
     def backbone(self) -> Mapping[str, Any]:
@@ -106,50 +94,18 @@ class OverclusteringSpec:
             Column("purity", "purity"),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
-
-    def at(self, rate: float, steps: int | None = None) -> OverclusteringSpec:
-        """The run itself: it has neither a grid nor steps."""
-        return self
-
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> LabelledImages:
         """The pictures of a data set at the indices given."""
         return LabelledImages(dataset, indices, resize=self.input.resize)
 
-    def run(
-        self,
-        init: Init,
-        train: Any,
-        evaluation: LabelledImages,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Clustered]:
-        """Cluster and score ``evaluation``; ``train`` is not read, ``seed`` is of random weights.
-
-        Raises:
-            UsageError: features that are not finite.
-        """
-        trained = Clustered(self.input.open(init, seed, device))
-        began = time.perf_counter()
-        result = self.score(trained, evaluation, device)
-        result |= {
-            "seconds": {"train": 0.0, "evaluate": time.perf_counter() - began},
-            "feature_difference": 0.0,
-            "diverged": False,
-        }
-        return result, trained
-
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
-    ) -> Clustered:
+    ) -> Restored:
         """The backbone."""
-        return Clustered(self.input.open(init, seed, device))
+        return Restored(self.input.open(init, seed, device))
 
     def score(
-        self, trained: Clustered, items: LabelledImages, device: str | torch.device
+        self, trained: Restored, items: LabelledImages, device: str | torch.device
     ) -> dict[str, Any]:
         """Cluster the pictures and score them, for each seed.
 
@@ -238,7 +194,7 @@ class OverclusteringSpec:
         return join_clusters(counts, matching, self.unmatched, self.background)
 
     def pictures(
-        self, trained: Mapping[str, Clustered], items: LabelledImages, device: str | torch.device
+        self, trained: Mapping[str, Restored], items: LabelledImages, device: str | torch.device
     ) -> dict[str, np.ndarray]:
         """A few pictures with the truth and each row's clusters in their classes' colours.
 

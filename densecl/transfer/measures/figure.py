@@ -15,7 +15,7 @@ from densecl.viz.tile import caption, enlarge, grid
 
 if TYPE_CHECKING:
     from densecl.transfer.features import FrozenInput
-    from densecl.transfer.measures.task import Measured
+    from densecl.transfer.untrained import Restored
 
 PICTURES, HEIGHT = 5, 120
 NOTE = "first three principal components of each row's own features: colours differ between rows"
@@ -23,7 +23,7 @@ NOTE = "first three principal components of each row's own features: colours dif
 
 def component_figure(
     reading: FrozenInput,
-    trained: Mapping[str, Measured],
+    trained: Mapping[str, Restored],
     items: Pictures,
     size: int | tuple[int, int],
 ) -> np.ndarray:

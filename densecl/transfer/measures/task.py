@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from densecl.data.seeding import rng
 from densecl.diagnostics.alignment import Uniformity, alignment, uniformity
@@ -24,6 +23,7 @@ from densecl.transfer.features import FrozenInput
 from densecl.transfer.initialisation import Init
 from densecl.transfer.measures.matching import FEATURES, Matching, build_matchings
 from densecl.transfer.measures.views import Pictures, cell_places, evenly, two_views
+from densecl.transfer.untrained import Restored, Untrained
 from densecl.views.generator import ViewGenerator
 
 _CELLS, _SHUFFLE = 71, 72  # streams of one seed
@@ -40,18 +40,7 @@ def _builders() -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A frozen backbone; nothing is trained."""
-
-    backbone: nn.Module
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the backbone is where it came from."""
-        return {}
-
-
-@dataclass(frozen=True)
-class MeasuresSpec:
+class MeasuresSpec(Untrained):
     """Everything that decides the measures but weights, pictures and machine.
 
     Attributes:
@@ -80,7 +69,6 @@ class MeasuresSpec:
     outlier: float = 10.0
     decay: float = 1e-2
     draw: int = 0
-    steps = 0
 
     def __post_init__(self) -> None:
         if self.input.resize is not None:
@@ -136,14 +124,6 @@ class MeasuresSpec:
             *judged,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
-
-    def at(self, rate: float, steps: int | None = None) -> MeasuresSpec:
-        """The same: there is no grid and no step."""
-        return self
-
     def matchings(self) -> list[Matching]:
         """The matchings, in order."""
         return build_matchings(self.builders)
@@ -152,35 +132,14 @@ class MeasuresSpec:
         """The pictures of a data set at the indices given."""
         return Pictures(dataset, indices)
 
-    def run(
-        self,
-        init: Init,
-        train: Any,
-        evaluation: Pictures,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Measured]:
-        """Measure; ``train`` is not read, ``seed`` is of random weights only."""
-        began = time.perf_counter()
-        measured = self.restore({}, init, seed=seed, device=device)
-        result = self.score(measured, evaluation, device)
-        seconds = {"evaluate": time.perf_counter() - began}
-        return {
-            **result,
-            "seconds": seconds,
-            "feature_difference": 0.0,
-            "diverged": False,
-        }, measured
-
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
-    ) -> Measured:
+    ) -> Restored:
         """The backbone."""
-        return Measured(self.input.open(init, seed, device))
+        return Restored(self.input.open(init, seed, device))
 
     def score(
-        self, trained: Measured, items: Pictures, device: str | torch.device
+        self, trained: Restored, items: Pictures, device: str | torch.device
     ) -> dict[str, Any]:
         """All measures on two views of each picture.
 
@@ -211,7 +170,7 @@ class MeasuresSpec:
         return found
 
     def pictures(
-        self, trained: Mapping[str, Measured], items: Pictures, device: str | torch.device
+        self, trained: Mapping[str, Restored], items: Pictures, device: str | torch.device
     ) -> dict[str, np.ndarray]:
         """Principal components of each row's features; each row has its own."""
         from densecl.transfer.measures.figure import component_figure

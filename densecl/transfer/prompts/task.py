@@ -6,7 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from densecl.transfer.prompts.segment import (
 )
 from densecl.transfer.prompts.separation import ImagePairs, image_pairs, separation
 from densecl.transfer.restride import restrided
+from densecl.transfer.untrained import Untrained
 
 FIXED = 0.5
 """The threshold that needs no choice."""
@@ -59,7 +60,7 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class PromptSpec:
+class PromptSpec(Untrained):
     """Everything that decides the run but weights, images and machine.
 
     Attributes:
@@ -79,7 +80,6 @@ class PromptSpec:
     min_cells: float = 1.0
     void: bool = True
     draw: int = 0
-    steps = 0
     columns: ClassVar[tuple[Column, ...]] = (
         Column("iou", "IoU"),
         Column("iou_random", "IoU, random points"),
@@ -112,14 +112,6 @@ class PromptSpec:
     def thresholds(self) -> np.ndarray:
         """(K,) ascending, 0 and 1 among them."""
         return np.linspace(0, 1, round(1 / self.step) + 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
-
-    def at(self, rate: float, steps: int | None = None) -> PromptSpec:
-        """The same: there is no grid and no step."""
-        return self
 
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> Scenes:
         """The images of a data set at the indices given."""

@@ -12,7 +12,8 @@ from densecl.viz.masks import draw_masks, object_colours
 from densecl.viz.tile import caption, enlarge, grid
 
 if TYPE_CHECKING:
-    from densecl.transfer.propagation.task import PropagationSpec, Tracker
+    from densecl.transfer.propagation.task import PropagationSpec
+    from densecl.transfer.untrained import Restored
 
 VIDEOS, FRAMES, HEIGHT = 3, 4, 160
 LENGTH = 24
@@ -20,7 +21,7 @@ LENGTH = 24
 
 
 def video_figures(
-    spec: PropagationSpec, trained: Mapping[str, Tracker], items: Clips
+    spec: PropagationSpec, trained: Mapping[str, Restored], items: Clips
 ) -> dict[str, np.ndarray]:
     """One figure a video: the truth above, then a line for each row of the table.
 

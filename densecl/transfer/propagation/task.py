@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -22,6 +21,7 @@ from densecl.transfer.propagation.clips import Clip, Clips
 from densecl.transfer.propagation.scores import score_video
 from densecl.transfer.propagation.video import Context, first_labels, propagate_video, to_masks
 from densecl.transfer.restride import restrided
+from densecl.transfer.untrained import Restored, Untrained
 
 _VFS = {
     "short_side": 480,
@@ -59,18 +59,7 @@ _OF_PRESET: Any = "of the preset"
 
 
 @dataclass(frozen=True)
-class Tracker:
-    """A frozen backbone; there is nothing else to keep."""
-
-    backbone: nn.Module
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: the backbone is where it came from."""
-        return {}
-
-
-@dataclass(frozen=True)
-class PropagationSpec:
+class PropagationSpec(Untrained):
     """Everything that decides a propagation but weights, videos and machine.
 
     Attributes:
@@ -104,7 +93,6 @@ class PropagationSpec:
     radius: float = _OF_PRESET
     min_pixels: int = 1
     max_objects: int | None = None
-    steps = 0
     columns: ClassVar[tuple[Column, ...]] = (
         Column("jf", "J&F"),
         Column("j", "J"),
@@ -148,10 +136,6 @@ class PropagationSpec:
         """Plain values: every setting of the preset, but not its name, which decides nothing."""
         return {key: v for key, v in asdict(self).items() if key not in ("preset", "stride")}
 
-    def at(self, rate: float, steps: int | None = None) -> PropagationSpec:
-        """The same: there is no grid and no step."""
-        return self
-
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> Clips:
         """The videos of a data set at the indices given."""
         return Clips(
@@ -162,29 +146,13 @@ class PropagationSpec:
             long_multiple=self.long_multiple,
         )
 
-    def run(
-        self,
-        init: Init,
-        train: Any,
-        evaluation: Clips,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Tracker]:
-        """Propagate and score; ``train`` is not read, ``seed`` is of random weights only."""
-        began = time.perf_counter()
-        tracker = self.restore({}, init, seed=seed, device=device)
-        result = self.score(tracker, evaluation, device)
-        seconds = {"evaluate": time.perf_counter() - began}
-        return {**result, "seconds": seconds, "feature_difference": 0.0, "diverged": False}, tracker
-
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
-    ) -> Tracker:
+    ) -> Restored:
         """The backbone, with its stages at the strides asked for."""
-        return Tracker(restrided(self.input.open(init, seed, device), self.stage_strides))
+        return Restored(restrided(self.input.open(init, seed, device), self.stage_strides))
 
-    def score(self, trained: Tracker, items: Clips, device: str | torch.device) -> dict[str, Any]:
+    def score(self, trained: Restored, items: Clips, device: str | torch.device) -> dict[str, Any]:
         """Means over the objects of all videos; each video's own under ``items``.
 
         Raises:
@@ -223,7 +191,7 @@ class PropagationSpec:
         }
 
     def masks(
-        self, trained: Tracker, clip: Clip, objects: Sequence[int]
+        self, trained: Restored, clip: Clip, objects: Sequence[int]
     ) -> tuple[np.ndarray, list[int]]:
         """Predicted ids of every frame, and how many cells each object has in the first one.
 
@@ -248,7 +216,7 @@ class PropagationSpec:
         return np.stack(masks), [int(n) for n in labels[1:].sum((1, 2))]
 
     def pictures(
-        self, trained: Mapping[str, Tracker], items: Clips, device: str | torch.device
+        self, trained: Mapping[str, Restored], items: Clips, device: str | torch.device
     ) -> dict[str, np.ndarray]:
         """Four frames of a few videos with the masks of each row below the truth's."""
         from densecl.transfer.propagation.pictures import video_figures

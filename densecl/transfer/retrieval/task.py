@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
@@ -29,6 +29,7 @@ from densecl.transfer.retrieval.bank import Bank, Pick, bank_rows, build_bank, s
 from densecl.transfer.retrieval.bank_file import open_bank, write_bank
 from densecl.transfer.retrieval.search import top_k
 from densecl.transfer.scores import scores_of
+from densecl.transfer.untrained import Untrained
 
 IN_MEMORY = 1 << 30
 """Bytes of features above which a bank goes to a temporary file."""
@@ -49,7 +50,7 @@ class Retrieved:
 
 
 @dataclass(frozen=True)
-class RetrievalSpec:
+class RetrievalSpec(Untrained):
     """Everything that decides a retrieval but weights, labels and machine.
 
     Attributes:
@@ -71,7 +72,6 @@ class RetrievalSpec:
     pick: Pick = "rare"
     dtype: Literal["float16", "float32"] = "float16"
     ignore: int = IGNORE
-    steps = 0
     columns: ClassVar[tuple[Column, ...]] = (
         MIOU,
         Column("miou_hungarian", "mIoU, Hungarian", "none"),
@@ -81,14 +81,6 @@ class RetrievalSpec:
     def backbone(self) -> Mapping[str, Any]:
         """Config of the backbone."""
         return self.input.backbone
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
-
-    def at(self, rate: float, steps: int | None = None) -> RetrievalSpec:
-        """The run itself: it has neither a grid nor steps."""
-        return self
 
     def select(self, dataset: Any, indices: Sequence[int] | None = None) -> LabelledImages:
         """The pictures of a data set at the indices given."""

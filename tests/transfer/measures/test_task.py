@@ -16,13 +16,13 @@ from densecl.pairs import PointSet, match_by_distance, purity
 from densecl.transfer.columns import columns_of
 from densecl.transfer.features import FrozenInput
 from densecl.transfer.initialisation import random_backbone
-from densecl.transfer.measures import task as module
 from densecl.transfer.measures.task import MeasuresSpec
 from densecl.transfer.measures.views import evenly
 from densecl.transfer.protocol_file import read_protocol
 from densecl.transfer.run import run_table
 from densecl.transfer.study import Protocol, RowSpec
 from densecl.transfer.subsets import Subset
+from densecl.transfer.untrained import Restored
 from densecl.views import ViewGenerator
 from densecl.views.view import ViewBatch
 
@@ -150,7 +150,7 @@ def test_collapsed_features_show_in_every_measure(spec, items, monkeypatch):
     monkeypatch.setattr(
         FrozenInput, "maps", lambda self, backbone, images: flat.expand(len(images), 4, 3, 4)
     )
-    result = spec.score(module.Measured(torch.nn.Identity()), items, "cpu")
+    result = spec.score(Restored(torch.nn.Identity()), items, "cpu")
     for key in ("alignment", "net_geometric", "net_feature", "uniformity_all", "uniformity_image"):
         assert result[key] == pytest.approx(0, abs=1e-6)
     assert result["effective_rank"] == 0

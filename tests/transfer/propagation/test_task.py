@@ -18,7 +18,8 @@ from densecl.transfer.columns import Column
 from densecl.transfer.features import FrozenInput
 from densecl.transfer.propagation.clips import Clip, Clips
 from densecl.transfer.propagation.scores import score_video
-from densecl.transfer.propagation.task import PRESETS, PropagationSpec, Tracker
+from densecl.transfer.propagation.task import PRESETS, PropagationSpec
+from densecl.transfer.untrained import Restored
 
 TINY = {"type": "ResNet", "depth": 18, "width": 4}
 
@@ -64,7 +65,7 @@ def spec(**settings):
 
 
 def scored(run, videos):
-    return run.score(Tracker(Patches()), run.select(videos), "cpu")
+    return run.score(Restored(Patches()), run.select(videos), "cpu")
 
 
 def test_moving_objects_are_followed_and_beat_the_first_mask():
@@ -85,7 +86,7 @@ def test_scores_are_means_over_objects_not_over_videos():
     j, f = [], []
     for position in range(2):
         clip = clips[position]
-        masks, cells = run.masks(Tracker(Patches()), clip, (3, 8))
+        masks, cells = run.masks(Restored(Patches()), clip, (3, 8))
         assert masks.shape == clip.ids.shape
         assert (masks[0] == clip.ids[0]).all()
         assert cells == [9, 2]
@@ -253,7 +254,7 @@ def test_videos_that_cannot_be_scored_are_named():
 def test_pictures_hold_a_line_for_each_row():
     run = spec()
     items = run.select(Videos())
-    rows = {"one": Tracker(Patches()), "two": Tracker(Patches())}
+    rows = {"one": Restored(Patches()), "two": Restored(Patches())}
     figures = run.pictures(rows, items, "cpu")
     assert set(figures) == {"noise_0", "noise_1"}
     shorter = run.pictures({"one": rows["one"]}, items, "cpu")["noise_0"]
@@ -273,7 +274,7 @@ def test_a_long_video_is_shown_from_its_beginning():
 
     run = Counted(FrozenInput(dict(TINY)), short_side=None, stage_strides=(), stride=4)
     items = run.select(Videos(count=1, length=30, size=(16, 24)))
-    assert set(run.pictures({"one": Tracker(Patches())}, items, "cpu")) == {"noise_0"}
+    assert set(run.pictures({"one": Restored(Patches())}, items, "cpu")) == {"noise_0"}
     assert lengths == [24]
 
 
@@ -295,4 +296,4 @@ def test_real_videos():
     assert 0.5 < result["j"] < 1
     assert 0.5 < result["still"] < 1
     with pytest.raises(UsageError, match="edition"):
-        run.score(Tracker(torch.nn.Identity()), run.select(Davis(root, names=["cows"])), "cpu")
+        run.score(Restored(torch.nn.Identity()), run.select(Davis(root, names=["cows"])), "cpu")
