@@ -83,6 +83,9 @@ def test_missing_and_malformed_sweeps_are_refused(source, tmp_path):
     put(source / "nuscenes_seg/labels/7.bin", np.zeros(3, np.uint8))
     with pytest.raises(UsageError, match=r"7\.bin: 3 ids"):
         drives.prepare(source, tmp_path / "out")
+    (source / "nuscenes_seg/labels/7.bin").unlink()
+    with pytest.raises(UsageError, match=r"there is no .*7\.bin"):
+        drives.prepare(source, tmp_path / "out")
     with pytest.raises(UsageError, match="no sweeps"):
         drives.prepare(tmp_path / "nothing", tmp_path / "out")
     put(source / "nuscenes_seg/points/first.bin", cloud())

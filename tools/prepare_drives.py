@@ -61,10 +61,13 @@ def lay_out_nuscenes(source: Path, out: Path) -> None:
     """
     for file in sweeps(source / "points"):
         points, number = _read(file), f"{int(file.stem):06d}"
-        ids = np.fromfile(source / "labels" / file.name, np.uint8)
+        labels = source / "labels" / file.name
+        if not labels.is_file():
+            raise UsageError(f"there is no {labels}", needed="ids for every sweep")
+        ids = np.fromfile(labels, np.uint8)
         if len(ids) != len(points):
             raise UsageError(
-                f"{source / 'labels' / file.name}: {len(ids)} ids, {len(points)} points",
+                f"{labels}: {len(ids)} ids, {len(points)} points",
                 needed="one uint8 for each point",
             )
         drive = out / "sequences" / "00"
