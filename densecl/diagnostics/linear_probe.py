@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from densecl.diagnostics.ridge import fit_ridge
 from densecl.diagnostics.segmentation_metrics import (
     IGNORE,
     confusion_matrix,
@@ -65,7 +66,7 @@ def fit_probe(features: Tensor, labels: Tensor, *, ridge: float = 1e-3) -> Linea
         raise ValueError(f"{len(features)} features and {len(labels)} labels")
     x = features.double()
     mean, std = standardisation(x)
-    weight, bias = fit_ridge((x - mean) / std, labels, int(labels.max()) + 1, ridge)
+    weight, bias = fit_ridge((x - mean) / std, functional.one_hot(labels), ridge)
     return LinearProbe(weight.T, bias, mean, std)
 
 
@@ -78,29 +79,6 @@ def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
     mean, std = x.mean(dim=0), x.std(dim=0, unbiased=False)
     varies = std > 1e-6 * std.max().clamp(min=1e-12)
     return mean, torch.where(varies, std, torch.ones_like(std))
-
-
-def fit_ridge(x: Tensor, y: Tensor, num_classes: int, decay: float) -> tuple[Tensor, Tensor]:
-    """Ridge regression on one-hot targets, in closed form, solved in float64.
-
-    Args:
-        x: (N, C) features.
-        y: (N,) int64 class ids in [0, L).
-        num_classes: L.
-        decay: L2 weight per row.
-
-    Returns:
-        weight (L, C) and bias (L,) that minimise
-        ``|x weight.T + bias - onehot(y)|^2 / N + decay * |weight|^2``, in the type of x.
-    """
-    ones = torch.ones(len(x), 1, dtype=torch.float64, device=x.device)
-    x64 = torch.cat([x.double(), ones], dim=1)
-    target = functional.one_hot(y, num_classes).double()
-    penalty = torch.full((x64.shape[1],), decay * len(x), dtype=torch.float64, device=x.device)
-    penalty[-1] = 0  # the bias is free
-    normal = x64.T @ x64 + torch.diag(penalty)
-    solution = torch.linalg.solve(normal, x64.T @ target).to(x.dtype)
-    return solution[:-1].T.contiguous(), solution[-1]
 
 
 def fit_logistic(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from densecl.diagnostics.linear_probe import standardisation
+from densecl.diagnostics.ridge import fit_ridge
 
 
 @dataclass(frozen=True)
@@ -63,20 +64,11 @@ def position_leak(
     x, held = (x - mean) / std, (held - mean) / std
     targets, truth = places.double(), held_places.double()
     shuffled = targets[torch.from_numpy(draw.permutation(len(targets))).to(targets.device)]
-    predicted = _ridge(x, torch.cat([targets, shuffled], dim=1), held, decay)
+    weight, bias = fit_ridge(x, torch.cat([targets, shuffled], dim=1), decay)
+    predicted = held @ weight.T + bias
     spread = (truth - truth.mean(0)).square().sum(0)
     if not bool((spread > 0).all()):
         raise ValueError("the held-out cells do not differ in both coordinates")
     right = 1 - (predicted[:, :2] - truth).square().sum(0) / spread
     control = 1 - (predicted[:, 2:] - truth).square().sum(0) / spread
     return PositionLeak(float(right[0]), float(right[1]), float(control.mean()))
-
-
-def _ridge(x: Tensor, y: Tensor, held: Tensor, decay: float) -> Tensor:
-    """Predictions (M, K) of the map that minimises |x w + b - y|^2 / N + decay |w|^2."""
-    centre, level = x.mean(0), y.mean(0)
-    centred = x - centre
-    normal = centred.T @ centred / len(x)
-    normal += decay * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weight = torch.linalg.solve(normal, centred.T @ (y - level) / len(x))
-    return (held - centre) @ weight + level

@@ -18,10 +18,10 @@ from torch.nn import functional
 
 from densecl.diagnostics.linear_probe import (
     fit_logistic,
-    fit_ridge,
     label_cells,
     standardisation,
 )
+from densecl.diagnostics.ridge import fit_ridge
 from densecl.diagnostics.segmentation_metrics import (
     IGNORE,
     confusion_matrix,
@@ -144,7 +144,8 @@ def fit_readout(backbone: nn.Module, train: LabelledImages, spec: ProbeSpec) -> 
     if spec.solver == "logistic":
         weight, bias = fit_logistic(z, y, spec.num_classes, spec.decay, spec.iterations)
     else:
-        weight, bias = fit_ridge(z, y, spec.num_classes, spec.decay)
+        solved = fit_ridge(z, functional.one_hot(y, spec.num_classes), spec.decay)
+        weight, bias = (part.to(z.dtype) for part in solved)
     return Readout(weight, bias, mean, std)
 
 

@@ -1,4 +1,4 @@
-"""Where a point is found again: matches by cosine, what they are worth, a linear map to match by.
+"""Where a point is found again: matches by cosine, what they are worth.
 
 Pure functions: of the next scan, whose places are metres, and of a picture, whose places are cells
 of a feature map.
@@ -113,25 +113,3 @@ def named(recall: Recall, radii: Sequence[float]) -> dict[str, float]:
         for number, radius in enumerate(radii, 1)
         if share
     }
-
-
-def fit_ridge(rows: Tensor, targets: Tensor, decay: float) -> tuple[Tensor, Tensor]:
-    """Ridge regression to vectors in closed form, in float64; the bias is free.
-
-    Args:
-        rows: (N, D) float, N >= 1.
-        targets: (N, C) float.
-        decay: > 0, L2 weight.
-
-    Returns:
-        weight (C, D) and bias (C,) float64 that minimise
-        ``|rows weight.T + bias - targets|^2 / N + decay * |weight|^2``.
-    """
-    rows, targets = rows.double(), targets.double()
-    middle, goal = rows.mean(0), targets.mean(0)
-    # With both centred the bias drops out of the normal equations.
-    x = rows - middle
-    normal = x.T @ x / len(x) + decay * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    factor = torch.linalg.cholesky(normal)
-    weight = torch.cholesky_solve(x.T @ (targets - goal) / len(x), factor).T
-    return weight, goal - weight @ middle

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from densecl.diagnostics.linear_probe import standardisation
+from densecl.diagnostics.ridge import fit_ridge
 from densecl.errors import UsageError
 from densecl.transfer.columns import Column
 from densecl.transfer.correspondence import cell_places
@@ -24,7 +25,7 @@ from densecl.transfer.probe import Readout
 from densecl.transfer.untrained import Untrained
 from pointcl.models.teacher import Teacher
 from pointcl.transfer.clouds import voxeliser_of
-from pointcl.transfer.correspondence import PlaceTally, fit_ridge, named, nearest_by_cosine
+from pointcl.transfer.correspondence import PlaceTally, named, nearest_by_cosine
 from pointcl.transfer.image_correspondence import (
     PicturedScans,
     PictureReader,

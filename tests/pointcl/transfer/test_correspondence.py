@@ -1,4 +1,4 @@
-"""The pure functions of correspondence, against loops and the primal normal equations."""
+"""The pure functions of correspondence, against loops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from pointcl.transfer import correspondence
 from pointcl.transfer.correspondence import (
     PlaceTally,
-    fit_ridge,
     named,
     nearest_by_cosine,
     nearest_place,
@@ -112,29 +111,3 @@ def test_the_nearest_place_is_that_of_a_loop(random):
         away = [np.linalg.norm(place - at[q]) for place in places]
         assert index[q] == int(np.argmin(away))
         assert distance[q] == pytest.approx(min(away))
-
-
-@pytest.mark.parametrize("decay", [1e-6, 0.1, 30.0])
-def test_the_ridge_solves_the_primal_normal_equations(random, decay):
-    x, y = random.normal(3, 2, (50, 7)), random.normal(-1, 1, (50, 4))
-    extended = np.hstack([x, np.ones((50, 1))])
-    penalty = 50 * decay * np.diag([1.0] * 7 + [0.0])
-    primal = np.linalg.solve(extended.T @ extended + penalty, extended.T @ y)
-    weight, bias = fit_ridge(torch.from_numpy(x), torch.from_numpy(y), decay)
-    assert weight.dtype == bias.dtype == torch.float64
-    np.testing.assert_allclose(weight.numpy(), primal[:7].T, atol=1e-9)
-    np.testing.assert_allclose(bias.numpy(), primal[7], atol=1e-9)
-
-
-def test_the_ridge_is_solved_in_double_precision_and_bears_channels_that_say_nothing(random):
-    x = torch.from_numpy(random.normal(size=(40, 3))).float()
-    y = torch.from_numpy(random.normal(size=(40, 2))).float()
-    padded = torch.cat([x, torch.zeros(40, 2), x[:, :1]], 1)
-    weight, bias = fit_ridge(padded, y, 1e-3)
-    assert weight[:, 3:5].abs().max() == 0
-    torch.testing.assert_close(weight[:, 0], weight[:, 5])  # twins share
-    exact, _ = fit_ridge(x.double(), y.double(), 1e-3)
-    torch.testing.assert_close(fit_ridge(x, y, 1e-3)[0], exact)
-    torch.testing.assert_close(
-        padded.double() @ weight.T + bias, x.double() @ exact.T, atol=1, rtol=1
-    )

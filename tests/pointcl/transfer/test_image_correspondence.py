@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from densecl.diagnostics.ridge import fit_ridge
 from densecl.errors import UsageError
 from densecl.models import ResNet
 from densecl.transfer.cells import digest
@@ -23,7 +24,6 @@ from pointcl.sensors.occlusion import Occlusion
 from pointcl.sensors.projection import project
 from pointcl.transfer.clouds import voxeliser_of
 from pointcl.transfer.controls import POINTWISE, pointwise_row
-from pointcl.transfer.correspondence import fit_ridge
 from pointcl.transfer.image_correspondence import PicturedScans, PictureReader, shown_points
 from pointcl.transfer.image_correspondence_task import ImageCorrespondenceSpec
 from pointcl.transfer.initialisation import random_backbone
