@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from densecl.transfer.fitted import Fitted, Probed
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.initialisation import Init, starting_backbone
 from densecl.transfer.probe import ProbeSpec, Readout, fit_readout, predict_image, score_readout
@@ -18,19 +18,7 @@ from densecl.transfer.scores import scores_of
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A frozen backbone and the linear map fitted to it."""
-
-    backbone: nn.Module
-    readout: Readout
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The linear map alone: the backbone is where it came from."""
-        return {name: getattr(self.readout, name) for name in ("weight", "bias", "mean", "std")}
-
-
-@dataclass(frozen=True)
-class FrozenSpec:
+class FrozenSpec(Fitted):
     """Everything that decides a probe but weights, labels and machine.
 
     Attributes:
@@ -43,11 +31,6 @@ class FrozenSpec:
     backbone: Mapping[str, Any]
     probe: ProbeSpec
     resize: tuple[int, int] | None = None
-    steps = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
 
     def at(self, rate: float, steps: int | None = None) -> FrozenSpec:
         """The probe at one weight decay; it has no steps."""
@@ -57,34 +40,21 @@ class FrozenSpec:
         """The images of a data set at the indices given."""
         return LabelledImages(dataset, indices, resize=self.resize)
 
-    def run(
-        self,
-        init: Init,
-        train: LabelledImages,
-        evaluation: LabelledImages,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Probed]:
-        """Fit on ``train`` and score on ``evaluation``; ``seed`` is of random weights only."""
-        backbone = self._backbone(init, seed, device)
-        began = time.perf_counter()
-        readout = fit_readout(backbone, train, self.probe)
-        fitted = time.perf_counter()
-        found = score_readout(backbone, readout, evaluation, self.probe)
-        result = {
-            **scores_of(found.confusion),
-            "seconds": {"train": fitted - began, "evaluate": time.perf_counter() - fitted},
-            "feature_difference": 0.0,
-            "diverged": False,
-        }
-        return result, Probed(backbone, readout)
+    def open(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
+        """The starting weights in evaluation mode."""
+        return starting_backbone(init, self.backbone, seed).to(device).eval()
+
+    def fit(
+        self, backbone: nn.Module, train: LabelledImages, seed: int, device: str | torch.device
+    ) -> Probed:
+        """``fit_readout``; nothing is drawn."""
+        return Probed(backbone, fit_readout(backbone, train, self.probe))
 
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
     ) -> Probed:
         """The fitted map on the backbone that it was fitted to."""
-        return Probed(self._backbone(init, seed, device), Readout(**state))
+        return Probed(self.open(init, seed, device), Readout(**state))
 
     def score(
         self, trained: Probed, images: LabelledImages, device: str | torch.device
@@ -106,6 +76,3 @@ class FrozenSpec:
 
         predictors = {name: predictor(probed) for name, probed in trained.items()}
         return segmentation_pictures(predictors, images, self.probe.num_classes)
-
-    def _backbone(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
-        return starting_backbone(init, self.backbone, seed).to(device).eval()

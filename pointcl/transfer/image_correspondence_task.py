@@ -6,7 +6,6 @@ point then takes the most similar cell of the picture. No label is read.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -20,9 +19,9 @@ from densecl.diagnostics.ridge import fit_ridge
 from densecl.errors import UsageError
 from densecl.transfer.columns import Column
 from densecl.transfer.correspondence import cell_places
+from densecl.transfer.fitted import Fitted, Probed
 from densecl.transfer.initialisation import Init
 from densecl.transfer.probe import Readout
-from densecl.transfer.untrained import Untrained
 from pointcl.models.teacher import Teacher
 from pointcl.transfer.clouds import voxeliser_of
 from pointcl.transfer.correspondence import PlaceTally, named, nearest_by_cosine
@@ -40,21 +39,8 @@ RADII = (1.0, 2.0)
 """In cells, from the centre of the match to the exact place."""
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """A frozen backbone and the linear map from its features to those of pictures.
-
-    Attributes:
-        backbone: in evaluation mode.
-        readout: the map, of z-scored features, in float64.
-    """
-
-    backbone: nn.Module
-    readout: Readout
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The linear map alone: the backbone is where it came from."""
-        return {name: getattr(self.readout, name) for name in ("weight", "bias", "mean", "std")}
+class Mapped(Probed):
+    """A frozen backbone and the linear map from its features to those of pictures."""
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(P, D) features of points -> (P, C) float32, in the space of the pictures."""
@@ -63,7 +49,7 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class ImageCorrespondenceSpec(Untrained):
+class ImageCorrespondenceSpec(Fitted):
     """Everything that decides the run but weights, scans and machine.
 
     Attributes:
@@ -138,34 +124,14 @@ class ImageCorrespondenceSpec(Untrained):
         """The scans of a data set at the indices given, with their pictures."""
         return PicturedScans(dataset, indices)
 
-    def run(
-        self,
-        init: Init,
-        train: PicturedScans,
-        evaluation: PicturedScans,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Mapped]:
-        """Fit the map on ``train`` and score on ``evaluation``; ``seed`` is of random weights.
+    def open(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
+        """The starting weights in evaluation mode."""
+        return starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
 
-        Raises:
-            UsageError: no point of either shows in a picture.
-        """
-        backbone = starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
-        began = time.perf_counter()
-        mapped = self.fit(backbone, train, device)
-        fitted = time.perf_counter()
-        result = {
-            **self.score(mapped, evaluation, device),
-            "seconds": {"train": fitted - began, "evaluate": time.perf_counter() - fitted},
-            "feature_difference": 0.0,
-            "diverged": False,
-        }
-        return result, mapped
-
-    def fit(self, backbone: nn.Module, train: PicturedScans, device: str | torch.device) -> Mapped:
-        """The linear map from points to pictures.
+    def fit(
+        self, backbone: nn.Module, train: PicturedScans, seed: int, device: str | torch.device
+    ) -> Mapped:
+        """The linear map from points to pictures; they are drawn by ``draw``, not by ``seed``.
 
         Raises:
             UsageError: no point shows in a picture.
@@ -188,8 +154,7 @@ class ImageCorrespondenceSpec(Untrained):
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
     ) -> Mapped:
         """The fitted map on the backbone that it was fitted to."""
-        backbone = starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
-        return Mapped(backbone, Readout(**state))
+        return Mapped(self.open(init, seed, device), Readout(**state))
 
     def score(
         self, trained: Mapped, items: PicturedScans, device: str | torch.device

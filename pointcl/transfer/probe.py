@@ -6,9 +6,8 @@ of the training points, and a multinomial logistic regression is fitted; every p
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from densecl.data.seeding import rng
 from densecl.diagnostics.linear_probe import fit_logistic, standardisation
 from densecl.errors import UsageError
 from densecl.models.frozen import frozen
+from densecl.transfer.fitted import Fitted, Probed
 from densecl.transfer.initialisation import Init
 from densecl.transfer.probe import Readout
 from pointcl.models import SparseFeatures, point_features
@@ -31,19 +31,7 @@ _POINTS = 43  # stream of a seed
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A frozen backbone and the linear map fitted to it."""
-
-    backbone: nn.Module
-    readout: Readout
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The linear map alone: the backbone is where it came from."""
-        return {name: getattr(self.readout, name) for name in ("weight", "bias", "mean", "std")}
-
-
-@dataclass(frozen=True)
-class FrozenSpec:
+class FrozenSpec(Fitted):
     """Everything that decides a probe but weights, labels and machine.
 
     Attributes:
@@ -69,11 +57,6 @@ class FrozenSpec:
     decay: float = 1e-4
     iterations: int = 100
     ignore: int = 255
-    steps = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for hashing and for the table's protocol."""
-        return asdict(self)
 
     def at(self, rate: float, steps: int | None = None) -> FrozenSpec:
         """The probe at one weight decay; it has no steps."""
@@ -83,42 +66,30 @@ class FrozenSpec:
         """The scans of a data set at the indices given."""
         return LabelledScans(dataset, indices)
 
-    def run(
-        self,
-        init: Init,
-        train: LabelledScans,
-        evaluation: LabelledScans,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Probed]:
-        """Fit on ``train`` and score on ``evaluation``.
+    def open(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
+        """The starting weights in evaluation mode."""
+        return starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
 
-        ``seed`` is of random weights and of the points drawn.
+    def fit(
+        self, backbone: nn.Module, train: LabelledScans, seed: int, device: str | torch.device
+    ) -> Probed:
+        """Fit the map; ``seed`` is of the points drawn.
+
+        Raises:
+            UsageError: no scan has a labelled point.
         """
-        backbone = starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
-        began = time.perf_counter()
         rows, labels = training_rows(backbone, train, self, seed, device)
         mean, std = standardisation(rows)
         weight, bias = fit_logistic(
             (rows - mean) / std, labels, self.num_classes, self.decay, self.iterations
         )
-        probed = Probed(backbone, Readout(weight, bias, mean, std))
-        fitted = time.perf_counter()
-        result = self.score(probed, evaluation, device)
-        result |= {
-            "seconds": {"train": fitted - began, "evaluate": time.perf_counter() - fitted},
-            "feature_difference": 0.0,
-            "diverged": False,
-        }
-        return result, probed
+        return Probed(backbone, Readout(weight, bias, mean, std))
 
     def restore(
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
     ) -> Probed:
         """The fitted map on the backbone that it was fitted to."""
-        backbone = starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
-        return Probed(backbone, Readout(**state))
+        return Probed(self.open(init, seed, device), Readout(**state))
 
     def predict(self, probed: Probed, batch: VoxelBatch) -> Tensor:
         """(N,) class of each point of a batch."""

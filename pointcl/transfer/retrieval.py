@@ -9,7 +9,6 @@ levels; Balažević et al. 2023, section 3, for the vote.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -21,10 +20,10 @@ from torch import Tensor, nn
 from densecl.diagnostics.linear_probe import standardisation
 from densecl.models.frozen import frozen
 from densecl.transfer.columns import MIOU, Column
+from densecl.transfer.fitted import Fitted
 from densecl.transfer.initialisation import Init
 from densecl.transfer.retrieval.bank import Bank, MemoryRows, unit_rows
 from densecl.transfer.retrieval.task import vote
-from densecl.transfer.untrained import Untrained
 from pointcl.models import point_features
 from pointcl.transfer.clouds import LabelledScans
 from pointcl.transfer.evaluation import evaluate
@@ -66,7 +65,7 @@ class Retrieved:
 
 
 @dataclass(frozen=True)
-class RetrievalSpec(Untrained):
+class RetrievalSpec(Fitted):
     """Everything that decides a retrieval but weights, labels and machine.
 
     Attributes:
@@ -102,38 +101,14 @@ class RetrievalSpec(Untrained):
         """The scans of a data set at the indices given."""
         return LabelledScans(dataset, indices)
 
-    def run(
-        self,
-        init: Init,
-        train: LabelledScans,
-        evaluation: LabelledScans,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Retrieved]:
-        """Fill the memory from ``train``, score on ``evaluation``.
+    def open(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
+        """The starting weights in evaluation mode."""
+        return starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
 
-        ``seed`` is of random weights and of the points that enter the memory.
-
-        Raises:
-            UsageError: no labelled point in ``train``.
-        """
-        backbone = starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
-        began = time.perf_counter()
-        trained = self.fill(backbone, train, seed, device)
-        filled = time.perf_counter()
-        result = {
-            **self.score(trained, evaluation, device),
-            "seconds": {"train": filled - began, "evaluate": time.perf_counter() - filled},
-            "feature_difference": 0.0,
-            "diverged": False,
-        }
-        return result, trained
-
-    def fill(
+    def fit(
         self, backbone: nn.Module, train: LabelledScans, seed: int, device: str | torch.device
     ) -> Retrieved:
-        """The memory of the labelled points of scans.
+        """The memory of the labelled points of scans; ``seed`` is of those that enter it.
 
         Raises:
             UsageError: there is none.
@@ -162,7 +137,7 @@ class RetrievalSpec(Untrained):
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
     ) -> Retrieved:
         """The memory beside the backbone that it was made with."""
-        backbone = starting_backbone(init, self.backbone, self.voxels, seed).to(device).eval()
+        backbone = self.open(init, seed, device)
         return Retrieved(backbone, Bank.from_state(state), state["mean"], state["std"])
 
     def predict(self, retrieved: Retrieved, batch: VoxelBatch) -> Tensor:

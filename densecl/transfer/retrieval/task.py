@@ -5,7 +5,6 @@ Source: Balažević et al. 2023, "Towards In-Context Scene Understanding", secti
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from densecl.diagnostics.segmentation_metrics import IGNORE, confusion_matrix, m
 from densecl.transfer.clustering.matching import hungarian, join_clusters
 from densecl.transfer.columns import MIOU, Column
 from densecl.transfer.features import FrozenInput
+from densecl.transfer.fitted import Fitted
 from densecl.transfer.images import LabelledImages
 from densecl.transfer.initialisation import Init
 from densecl.transfer.map_stream import Mapped, stream_maps
@@ -29,7 +29,6 @@ from densecl.transfer.retrieval.bank import Bank, Pick, bank_rows, build_bank, s
 from densecl.transfer.retrieval.bank_file import open_bank, write_bank
 from densecl.transfer.retrieval.search import top_k
 from densecl.transfer.scores import scores_of
-from densecl.transfer.untrained import Untrained
 
 IN_MEMORY = 1 << 30
 """Bytes of features above which a bank goes to a temporary file."""
@@ -50,7 +49,7 @@ class Retrieved:
 
 
 @dataclass(frozen=True)
-class RetrievalSpec(Untrained):
+class RetrievalSpec(Fitted):
     """Everything that decides a retrieval but weights, labels and machine.
 
     Attributes:
@@ -86,36 +85,16 @@ class RetrievalSpec(Untrained):
         """The pictures of a data set at the indices given."""
         return LabelledImages(dataset, indices, resize=self.input.resize)
 
-    def run(
-        self,
-        init: Init,
-        train: LabelledImages,
-        evaluation: LabelledImages,
-        *,
-        seed: int,
-        device: str | torch.device,
-    ) -> tuple[dict[str, Any], Retrieved]:
-        """Fill the memory from ``train``, score on ``evaluation``.
+    def open(self, init: Init, seed: int, device: str | torch.device) -> nn.Module:
+        """The starting weights in evaluation mode."""
+        return self.input.open(init, seed, device)
 
-        ``seed`` is of random weights and of the cells that enter the memory.
+    def fit(
+        self, backbone: nn.Module, train: LabelledImages, seed: int, device: str | torch.device
+    ) -> Retrieved:
+        """Fill the memory; a large one lies in a file that vanishes with it.
 
-        Raises:
-            UsageError: no labelled cell in ``train``, or features that are not finite.
-        """
-        backbone = self.input.open(init, seed, device)
-        began = time.perf_counter()
-        trained = Retrieved(backbone, self.fill(backbone, train, seed))
-        filled = time.perf_counter()
-        result = {
-            **self.score(trained, evaluation, device),
-            "seconds": {"train": filled - began, "evaluate": time.perf_counter() - filled},
-            "feature_difference": 0.0,
-            "diverged": False,
-        }
-        return result, trained
-
-    def fill(self, backbone: nn.Module, train: LabelledImages, seed: int) -> Bank:
-        """The memory; a large one lies in a file that vanishes with it.
+        ``seed`` is of the cells that enter it.
 
         Raises:
             UsageError: no labelled cell in ``train``, or features that are not finite.
@@ -123,9 +102,9 @@ class RetrievalSpec(Untrained):
         pictures = self._rows(backbone, train, seed)
         width = self.input.maps(backbone, train[0][0][None]).shape[1]
         if self.memory * width * getattr(torch, self.dtype).itemsize <= IN_MEMORY:
-            return build_bank(pictures)
+            return Retrieved(backbone, build_bank(pictures))
         with TemporaryDirectory() as folder:
-            return open_bank(write_bank(Path(folder) / "bank", pictures))
+            return Retrieved(backbone, open_bank(write_bank(Path(folder) / "bank", pictures)))
 
     def _rows(
         self, backbone: nn.Module, train: LabelledImages, seed: int
@@ -147,7 +126,7 @@ class RetrievalSpec(Untrained):
         self, state: Mapping[str, Tensor], init: Init, *, seed: int, device: str | torch.device
     ) -> Retrieved:
         """The memory beside the backbone that it was made with."""
-        return Retrieved(self.input.open(init, seed, device), Bank.from_state(state))
+        return Retrieved(self.open(init, seed, device), Bank.from_state(state))
 
     def score(
         self, trained: Retrieved, items: LabelledImages, device: str | torch.device

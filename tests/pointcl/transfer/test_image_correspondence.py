@@ -174,7 +174,7 @@ def test_the_map_is_the_ridge_of_all_readings(averages):
     """Rebuilt from the pictures, without the reader."""
     run = spec(("colour", "intensity"), decay=0.3)
     data = Boards(2, jitter=3.0)
-    mapped = run.fit(random_backbone(run.backbone, 0), run.select(data), "cpu")
+    mapped = run.fit(random_backbone(run.backbone, 0), run.select(data), 0, "cpu")
     rows, targets = [], []
     for index in range(2):
         scan = data[index]
