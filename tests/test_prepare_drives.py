@@ -91,3 +91,12 @@ def test_missing_and_malformed_sweeps_are_refused(source, tmp_path):
     put(source / "nuscenes_seg/points/first.bin", cloud())
     with pytest.raises(UsageError, match=r"first\.bin"):
         drives.prepare(source, tmp_path / "out")
+
+
+def test_sweeps_that_an_earlier_layout_left_are_refused(source, tmp_path):
+    out = tmp_path / "out"
+    for left in ("nuscenes/sequences/00/velodyne/000099.bin", "unlabelled/0000000099.bin"):
+        put(out / left, cloud(99))
+        with pytest.raises(UsageError, match=f"{left} is not of these sweeps"):
+            drives.prepare(source, out)
+        (out / left).unlink()

@@ -53,12 +53,13 @@ def sweeps(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: int(file.stem))
 
 
-def lay_out_nuscenes(source: Path, out: Path) -> None:
-    """Points and ids as a drive in SemanticKITTI's layout.
+def lay_out_nuscenes(source: Path, out: Path) -> set[Path]:
+    """Points and ids as a drive in SemanticKITTI's layout; the files written.
 
     Raises:
         UsageError: sweeps are missing, or ids do not fit theirs.
     """
+    written = set()
     for file in sweeps(source / "points"):
         points, number = _read(file), f"{int(file.stem):06d}"
         labels = source / "labels" / file.name
@@ -71,20 +72,24 @@ def lay_out_nuscenes(source: Path, out: Path) -> None:
                 needed="one uint8 for each point",
             )
         drive = out / "sequences" / "00"
-        _write(drive / "velodyne" / f"{number}.bin", points)
-        _write(drive / "labels" / f"{number}.label", ids.astype(np.uint32))
+        written |= {
+            _write(drive / "velodyne" / f"{number}.bin", points),
+            _write(drive / "labels" / f"{number}.label", ids.astype(np.uint32)),
+        }
+    return written
 
 
 def prepare(source: Path, out: Path) -> dict[str, dict[str, int]]:
     """Write all of it; drive -> part -> number of sweeps.
 
     Raises:
-        UsageError: a drive is missing or malformed.
+        UsageError: a drive is missing or malformed, or ``out`` holds other sweeps too.
     """
     camera = sweeps(source / "kitti_raw" / "velodyne_points" / "data")
     _link(out / "kitti_raw", source / "kitti_raw")
     _link(out / "semantic_kitti" / "sequences", source / "semantic_kitti/dataset/sequences")
-    lay_out_nuscenes(source / "nuscenes_seg", out / "nuscenes")
+    written = lay_out_nuscenes(source / "nuscenes_seg", out / "nuscenes")
+    refuse_others(out / "nuscenes" / "sequences", written)
     identity = {**{label: label for label in range(IGNORED)}, IGNORED: 255}
     labelled = {
         "semantic_kitti": (SemanticKITTI(out / "semantic_kitti", ["00"]), 1.0),
@@ -99,8 +104,7 @@ def prepare(source: Path, out: Path) -> dict[str, dict[str, int]]:
             TOP,
         ),
     }
-    for file in camera:
-        _write(out / "unlabelled" / file.name, _read(file))
+    unlabelled = {_write(out / "unlabelled" / file.name, _read(file)) for file in camera}
     counts = {"kitti_raw": {"unlabelled": len(camera)}}
     for name, (dataset, top) in labelled.items():
         lists = write_time_split(dataset, out / name, SHARES, gap=GAP)
@@ -109,9 +113,25 @@ def prepare(source: Path, out: Path) -> dict[str, dict[str, int]]:
             drive, number = scan.split("/")
             points = _read(out / name / "sequences" / drive / "velodyne" / f"{number}.bin")
             points[:, 3] /= top
-            _write(out / "unlabelled" / f"{name}_{number}.bin", points)
+            unlabelled.add(_write(out / "unlabelled" / f"{name}_{number}.bin", points))
         counts[name] = {part: len(names) for part, names in parts.items()}
+    refuse_others(out / "unlabelled", unlabelled)
     return counts
+
+
+def refuse_others(folder: Path, written: set[Path]) -> None:
+    """Refuse files that an earlier layout left: they would be read with the new ones.
+
+    Raises:
+        UsageError: there is one.
+    """
+    others = sorted(path for path in folder.rglob("*") if path.is_file() and path not in written)
+    if others:
+        raise UsageError(
+            f"{others[0]} is not of these sweeps"
+            + f", nor {len(others) - 1} more" * (len(others) > 1),
+            fix="give an empty OUT",
+        )
 
 
 def _read(file: Path) -> np.ndarray:
@@ -121,9 +141,10 @@ def _read(file: Path) -> np.ndarray:
     return numbers.reshape(-1, 4)
 
 
-def _write(path: Path, rows: np.ndarray) -> None:
+def _write(path: Path, rows: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: rows.tofile(temporary))
+    return path
 
 
 def _link(link: Path, target: Path) -> None:

@@ -44,7 +44,8 @@ class Pace:
         names = ", ".join(dict.fromkeys(unknown))
         about = [f"about {clock(math.fsum(known))}"] if math.fsum(known) else []
         about += [f"no run of {names} was timed yet"] if unknown else []
-        return f"{total} runs left, {', and '.join(about)}"
+        tests = " before the test splits are read" if any(table.test for table in tables) else ""
+        return f"{total} runs left{tests}, {', and '.join(about)}"
 
 
 def seconds_per_run(table: PlannedTable) -> float | None:

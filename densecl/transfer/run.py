@@ -310,17 +310,27 @@ def _read_test(
         # written before the read: an interrupted pass that is taken up again is the same read
         reads.append(table)
         write_json(ledger, reads)
-    selections: dict[str, Selection] = {}
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
+    waiting = []
     for row, pair, cell in chosen:
-        result = study.store.test_result(cell, data) if study.resume else None
-        if result is None:
-            own = row.name if row.task else ""
-            if own not in selections:
-                selections[own] = cell.spec.select(dataset)
-            result = _score(study, row, pair, cell, selections[own])
-            study.store.save_test_result(cell, data, result)
+        known = study.store.test_result(cell, data) if study.resume else None
+        if known is None:
+            waiting.append((row, pair, cell))
+        else:
+            results[cell.key()] = known
+    began, selections = time.monotonic(), {}
+    for done, (row, pair, cell) in enumerate(waiting, 1):
+        own = row.name if row.task else ""
+        if own not in selections:
+            selections[own] = cell.spec.select(dataset)
+        result = _score(study, row, pair, cell, selections[own])
+        study.store.save_test_result(cell, data, result)
         results[cell.key()] = result
+        each = (time.monotonic() - began) / done
+        log(
+            f"[test {done}/{len(waiting)}] {row.name}, seed {pair[0]}, {pair[1].name}"
+            f" ({each:.1f} s a run, {clock(each * (len(waiting) - done))} left)"
+        )
     for row, (position, pair) in itertools.product(study.rows, enumerate(study.pairs)):
         for lr in study.rates(row, position) or ():
             cell = study.cell(row, pair, lr)

@@ -184,6 +184,18 @@ def test_scores_are_the_test_splits_and_it_is_read_once(setting):
     assert [row.choice for row in on_val.rows] == [row.choice for row in table.rows]
 
 
+def test_the_pass_over_the_test_split_says_how_far_it_is(setting):
+    table = setting(test=setting.blocks(3, seed=3))
+    runs = sum(len(row.scores) for row in table.rows)
+    said = [line for line in setting.lines if line.startswith("[test ")]
+    assert [line.split("]")[0] for line in said] == [
+        f"[test {n}/{runs}" for n in range(1, runs + 1)
+    ]
+    assert "0m00s left" in said[-1]
+    setting(test=setting.blocks(3, seed=3))
+    assert setting.lines == [f"test split: {runs} runs scored"]  # all were known
+
+
 def test_another_table_in_the_folder_is_another_read(setting):
     setting(test=setting.blocks(3, seed=3))
     table = setting(test=setting.blocks(3, seed=3), seeds=[1])
