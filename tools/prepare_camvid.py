@@ -134,6 +134,12 @@ def photos(root: Path) -> dict[str, list[str]]:
     return found
 
 
+def write_names(path: Path, names: Sequence[str]) -> None:
+    """One name a line."""
+    text = "\n".join(names) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def write_lists(camvid: Path, out: Path) -> dict[str, dict[str, int]]:
     """Write every list and the link; fold -> list -> number of photos.
 
@@ -145,11 +151,7 @@ def write_lists(camvid: Path, out: Path) -> dict[str, dict[str, int]]:
     lists = {"official": {"unlabelled": every, **official}, **folds(every)}
     for fold, parts in lists.items():
         for part, names in parts.items():
-            text = "\n".join(names) + "\n"
-            write_atomically(
-                out / fold / f"{part}.txt",
-                lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"),
-            )
+            write_names(out / fold / f"{part}.txt", names)
     counts = {fold: {p: len(names) for p, names in parts.items()} for fold, parts in lists.items()}
     rule = {"seconds_of_a_block": BLOCK, "validates": f"block {CHOSEN + 1} of {GROUP}"}
     write_json(out / "lists.json", {"counts": counts, "rule": rule | {"seconds_of_a_gap": GAP}})

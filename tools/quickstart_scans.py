@@ -148,7 +148,8 @@ def draw_positives(out: Path, config: str, options: Mapping[str, Any]) -> Path:
     assert isinstance(method, PointMethod)
     cut = POINTS.build_views(plain_config(settings))
     batch = cut.collate([cut(build_data(settings, POINTS)[0], 0)])
-    picture = draw_pairs(*batch.views, *method.positives(batch))
+    first, second = batch.views
+    picture = draw_pairs(first, second, *method.positives(batch))
     return write_png(out / "scans_pairs.png", picture)
 
 

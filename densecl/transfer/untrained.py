@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, cast
 
@@ -43,6 +43,10 @@ class Untrained(ABC):
     def at(self: Self, rate: float, steps: int | None = None) -> Self:
         """The same: there is no grid and no step."""
         return self
+
+    @abstractmethod
+    def select(self, dataset: Any, indices: Sequence[int] | None = None) -> Any:
+        """The items of a data set at the indices given, as the run reads them; None = all."""
 
     @abstractmethod
     def restore(

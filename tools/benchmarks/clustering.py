@@ -81,9 +81,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Print both tables."""
     options: argparse.Namespace = timing.parser(__doc__).parse_args(arguments)
     timing.prepare(options)
-    sizes = ((30_000, 50, 11), (30_000, 50, 300), (100_000, 50, 500), (30_000, 384, 300))
+    sizes = [(30_000, 50, 11), (30_000, 50, 300), (100_000, 50, 500), (30_000, 384, 300)]
     if options.quick:
-        sizes = ((400, 5, 7),)
+        sizes = [(400, 5, 7)]
     whole, parts = [], []
     for count, dim, k in sizes:
         rows = rows_of(count, dim)
@@ -100,8 +100,10 @@ def main(arguments: list[str] | None = None) -> None:
             apart = timing.equal(name, torch.tensor([form()]), truth, limit=1e-4)
             whole.append([f"{count} x {dim}", k, name, spent[name].cpu, spent[name].wall, apart])
         searches = {"ours": assign, "argmin of torch": nearest_by_torch, "cdist": nearest_by_cdist}
-        forms = {name: partial(search, rows, start) for name, search in searches.items()}
-        spent = timing.alternate(forms, options.rounds)
+        spent = timing.alternate(
+            {name: partial(search, rows, start) for name, search in searches.items()},
+            options.rounds,
+        )
         found = assign(rows, start)
         for name, search in searches.items():
             other = float((search(rows, start) != found).float().mean())

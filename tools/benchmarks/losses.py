@@ -74,7 +74,7 @@ def rows_batch(query: Tensor, key: Tensor, _: Tensor) -> Tensor:
 
     blocks = [(query[i : i + ROWS], i) for i in range(0, len(query), ROWS)]
     sums = [checkpoint(part, *block, use_reentrant=False) for block in blocks]
-    return torch.stack(sums).sum() / len(query)  # type: ignore[arg-type]
+    return torch.stack(sums).sum() / len(query)
 
 
 BANK: dict[str, Form] = {"streamed": streamed, "whole": whole, "literal": literal, "loop": loop}
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     head = ["P", "K", "form", "CPU ms", "wall ms", "peak MiB", "difference"]
     title = f"InfoNCE, D = {options.dim}, forward and backward:"
     sizes = [tuple(map(int, size.split("x"))) for size in options.bank]
-    bank = [row for size in sizes for row in compare(False, *size, options)]
+    bank = [row for p, k in sizes for row in compare(False, p, k, options)]
     timing.table(f"{title} against a bank, gradient of the queries", head, bank)
     batch = [row for size in options.batch for row in compare(True, size, size, options)]
     if options.largest:

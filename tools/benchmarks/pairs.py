@@ -125,8 +125,8 @@ def main(arguments: list[str] | None = None) -> None:
             run = partial(by_loop, a, b)
             results.append(run())
             loop = f"{timing.alternate({'': run}, 1, warm=False)[''].cpu:.1f}"
-        size = f"{batch} x {cells} x {cells}", str(len(results[0][0]))
-        rows.append([*size, *spent, loop, same(*results)])
+        size, count = f"{batch} x {cells} x {cells}", str(len(results[0][0]))
+        rows.append([size, count, *spent, loop, same(*results)])
     head = ["maps", "pairs", "ours (grid)", "ours (any points)", "mask", "loop", "equal"]
     timing.table(f"Pairs by distance, radius {RADIUS} cell diagonals, CPU ms", head, rows)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def by_faiss(asked: Tensor, rows: Rows) -> Tensor:
     return torch.from_numpy(index.search(asked.numpy(), min(K, rows.shape[0]))[0])
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Tensor, Rows], Tensor]] = {
     "ours": partial(ours, "auto"),
     "ours, float32 products": partial(ours, "off"),
     "merged blocks": merged,

@@ -36,6 +36,7 @@ class ReferenceForm(DenseCL):
         online = self.online["backbone"](views[0].image)
         with torch.no_grad():
             teacher = self.encode_keys(views[1].image)
+        assert self.stride is not None
         output = self.global_branch(online, teacher, views[1].source)
         cells, other = (features.maps[self.stride] for features in (online, teacher))
         dense = self.online["dense_projector"](cells)
@@ -100,7 +101,7 @@ def results(method: Method, views: list[ViewBatch]) -> list[Tensor]:
     """Losses and the gradients of all weights."""
     losses = method(views).losses
     weights = [p for p in method.parameters() if p.requires_grad]
-    grads = torch.autograd.grad(sum(losses.values()), weights, allow_unused=True)  # type: ignore[arg-type]
+    grads = torch.autograd.grad(sum(losses.values()), weights, allow_unused=True)
     return [*(loss.detach() for loss in losses.values()), *(g for g in grads if g is not None)]
 
 
@@ -111,7 +112,7 @@ def stepper(method: Method, views: list[ViewBatch]) -> timing.Form:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        sum(method(views).losses.values()).backward()  # type: ignore[union-attr]
+        sum(method(views).losses.values()).backward()
         optimizer.step()
         method.after_step(1)
 
@@ -122,6 +123,7 @@ def parts(method: DenseCL, reference: ReferenceForm, cells: Tensor) -> dict[str,
     """The dense branch apart, on maps of the size that the backbone gives."""
     ours, other = cells[0].requires_grad_(), cells[1]
     seen = view(len(ours), 224, 0)
+    assert method.stride is not None
     features = Features({method.stride: ours.detach()}), Features({method.stride: other})
     with torch.no_grad():
         queries = method.points(method.online, features[0], seen)
@@ -188,8 +190,10 @@ def main(arguments: list[str] | None = None) -> None:
     views = [view(options.batch, options.size, seed) for seed in (0, 1)]
     settings = {"backbone": backbone, "queue_size": options.queue, "queue_start": "random"}
     methods = build(settings, views)
-    pair = [results(methods[name], views) for name in ("DenseCL", "DenseCL, reference form")]
-    apart = timing.equal("reference form", *pair, limit=1e-3)
+    found, literal = (
+        results(methods[name], views) for name in ("DenseCL", "DenseCL, reference form")
+    )
+    apart = timing.equal("reference form", found, literal, limit=1e-3)
     for method in methods.values():
         getattr(method, "_pushes", []).clear()
 
@@ -206,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
     ours, reference = methods["DenseCL"], methods["DenseCL, reference form"]
     assert isinstance(ours, DenseCL)
     assert isinstance(reference, ReferenceForm)
-    width = ours.online["backbone"].channels[ours.stride]  # type: ignore[index,union-attr]
+    width = ours.online["backbone"].channels[ours.stride]  # type: ignore[index]
     side = options.size // int(ours.stride or 1)
     cells = torch.randn(2, options.batch, width, side, side)  # type: ignore[arg-type]
     spent = timing.alternate(parts(ours, reference, cells), max(5, options.rounds))

@@ -12,7 +12,7 @@ albumentations' ``Compose`` draws for itself when it is timed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -80,6 +80,11 @@ def by_pillow(image: np.ndarray, draw: Draw, side: int) -> np.ndarray:
     return np.asarray(ImageOps.solarize(view) if colour.solarise else view)
 
 
+def by_compose(made: Sequence[Callable], image: np.ndarray, _: int, view: int) -> np.ndarray:
+    """One view by albumentations' own pipeline."""
+    return made[view](image=image)["image"]
+
+
 def batches(paths: list[Path], cut: Callable[[np.ndarray, int, int], np.ndarray]) -> object:
     """Decode, two views, stack: what a loader of these parts would do."""
     made = None
@@ -125,9 +130,7 @@ def forms(
     literal: dict[str, Callable[[np.ndarray, Draw], np.ndarray]] = {}
     for label, way in (("linear", cv2.INTER_LINEAR), ("area", cv2.INTER_AREA)):
         made = [compose(recipe, side, way) for recipe in recipes]
-        run[f"albumentations, {label}"] = partial(
-            batches, paths, lambda image, _, view, made=made: made[view](image=image)["image"]
-        )
+        run[f"albumentations, {label}"] = partial(batches, paths, partial(by_compose, made))
         literal[f"albumentations, {label}"] = partial(
             by_albumentations, side=side, interpolation=way
         )
