@@ -13,6 +13,9 @@ from densecl.transfer.untrained import Restored, Untrained
 class Sum(Untrained):
     power: int = 2
 
+    def select(self, dataset, indices=None):
+        return dataset
+
     def restore(self, state, init, *, seed, device):
         assert state == {}
         layer = nn.Linear(1, 1)
@@ -42,6 +45,9 @@ def test_it_has_no_grid_no_steps_and_nothing_to_keep():
 
 def test_a_run_without_a_score_cannot_be_made():
     class Half(Untrained):
+        def select(self, dataset, indices=None):
+            return dataset
+
         def restore(self, state, init, *, seed, device):
             return Restored(torch.nn.Identity())
 
