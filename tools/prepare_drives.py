@@ -128,8 +128,8 @@ def refuse_others(folder: Path, written: set[Path]) -> None:
     others = sorted(path for path in folder.rglob("*") if path.is_file() and path not in written)
     if others:
         raise UsageError(
-            f"{others[0]} is not of these sweeps"
-            + f", nor {len(others) - 1} more" * (len(others) > 1),
+            f"{others[0]} is not of these sweeps ({len(others)} such files)",
+            needed="a folder that holds nothing else",
             fix="give an empty OUT",
         )
 
