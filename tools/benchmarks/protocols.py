@@ -61,8 +61,9 @@ def cell(protocol: ProtocolFile, kind: Any) -> list[object]:
     result, _ = task.run(None, train, scored, seed=0, device="cpu")
     spent = time.process_time() - cpu, time.perf_counter() - wall
     scoring = float(result["seconds"]["evaluate"])
+    fitting = spent[1] - scoring if protocol.learns else "-"
     each = f"{1e3 * scoring / len(scored):.0f}"
-    return [protocol.name, share, len(scored), spent[0], spent[1], spent[1] - scoring, each]
+    return [protocol.name, share, len(scored), spent[0], spent[1], fitting, each]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
