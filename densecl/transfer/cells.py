@@ -14,6 +14,7 @@ from torch import Tensor
 
 from densecl.errors import UsageError
 from densecl.files import read_json, write_atomically, write_json
+from densecl.transfer.columns import columns_of
 from densecl.transfer.initialisation import Init
 from densecl.transfer.task import Task
 
@@ -109,9 +110,12 @@ class CellStore:
         self.folder = Path(folder)
 
     def result(self, cell: Cell) -> dict[str, Any] | None:
-        """The stored result on validation, or None."""
+        """The stored result on validation, or None.
+
+        One without a number for each column, from before the column was there, is none.
+        """
         stored = read_json(self.folder / f"{cell.key()}.json")
-        return None if stored is None else stored["result"]
+        return stored["result"] if stored is not None and _whole(stored, cell) else None
 
     def save_result(self, cell: Cell, result: Mapping[str, Any]) -> None:
         """Store a result with the identity it belongs to."""
@@ -119,9 +123,11 @@ class CellStore:
         write_json(self.folder / f"{cell.key()}.json", {**value, "result": dict(result)})
 
     def test_result(self, cell: Cell, test_data: str) -> dict[str, Any] | None:
-        """The stored result on the test split of that fingerprint, or None."""
+        """The stored result on the test split of that fingerprint, or None; see ``result``."""
         stored = read_json(self.folder / f"{cell.key()}.test.json")
-        return stored["result"] if stored is not None and stored["data"] == test_data else None
+        if stored is None or stored["data"] != test_data or not _whole(stored, cell):
+            return None
+        return stored["result"]
 
     def save_test_result(self, cell: Cell, test_data: str, result: Mapping[str, Any]) -> None:
         """Store a result on the test split."""
@@ -145,3 +151,7 @@ class CellStore:
     def drop_weights(self, cell: Cell) -> None:
         """Forget a cell's weights; its results stay."""
         self.weights_path(cell).unlink(missing_ok=True)
+
+
+def _whole(stored: Mapping[str, Any], cell: Cell) -> bool:
+    return all(column.key in stored["result"] for column in columns_of(cell.spec))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from densecl.transfer.cells import (
     data_fingerprint,
     init_fingerprint,
 )
+from densecl.transfer.columns import Column
 
 
 @pytest.fixture
@@ -86,6 +87,23 @@ def test_test_results_belong_to_one_test_set(tmp_path, cell):
     store.save_test_result(cell, "town A", {"miou": 0.5})
     assert store.test_result(cell, "town A") == {"miou": 0.5}
     assert store.test_result(cell, "town B") is None
+
+
+def test_results_from_before_a_column_was_there_do_not_count(tmp_path, cell):
+    class Judged(type(cell.spec)):
+        columns = (Column("miou", "mIoU"), Column("share", "picture share", "none"))
+
+    spec = Judged(**{each.name: getattr(cell.spec, each.name) for each in fields(cell.spec)})
+    more = replace(cell, spec=spec)
+    assert more.key() == cell.key()
+    store = CellStore(tmp_path)
+    store.save_result(cell, {"miou": 0.5})
+    store.save_test_result(cell, "town A", {"miou": 0.4})
+    assert store.result(more) is store.test_result(more, "town A") is None
+    store.save_result(more, {"miou": 0.5, "share": 0.1})
+    store.save_test_result(more, "town A", {"miou": 0.4, "share": 0.2})
+    assert store.result(more)["share"] == 0.1
+    assert store.test_result(more, "town A")["share"] == 0.2
 
 
 def test_half_written_files_do_not_count(tmp_path, cell):

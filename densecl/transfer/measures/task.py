@@ -14,6 +14,7 @@ from torch import Tensor
 from densecl.data.seeding import rng
 from densecl.diagnostics.alignment import Uniformity, alignment, uniformity
 from densecl.diagnostics.norms import norm_outliers
+from densecl.diagnostics.picture_share import picture_share
 from densecl.diagnostics.position_leak import position_leak
 from densecl.diagnostics.spectrum import effective_rank, feature_std, singular_values
 from densecl.errors import UsageError
@@ -51,7 +52,8 @@ class MeasuresSpec(Untrained):
             net alignment of the first one is what verdicts are of.
         purity: whether the matchings are also judged by labels, which the pictures must carry.
         max_pictures: pictures measured, evenly spread over the selection.
-        cells: most cells of the first views that everything but alignment and purity is exact on.
+        cells: most cells of the first views that everything but alignment and purity is exact on;
+            more than pictures, so that one of them has two.
         outlier: median absolute deviations above which a norm is an outlier.
         decay: L2 weight per row of the ridge map that reads the place.
         draw: seed of views and cells; the same for every row.
@@ -81,6 +83,12 @@ class MeasuresSpec(Untrained):
             raise UsageError(
                 f"measures.max_pictures = {self.max_pictures}, measures.cells = {self.cells}",
                 needed="4 or more: half of the pictures are held out",
+            )
+        if self.cells <= self.max_pictures:
+            raise UsageError(
+                f"measures.cells = {self.cells} of {self.max_pictures} pictures",
+                needed="more cells than pictures",
+                fix="raise measures.cells, or lower measures.max_pictures",
             )
         if not self.decay > 0 or not self.outlier > 0:
             raise UsageError(
@@ -117,6 +125,7 @@ class MeasuresSpec(Untrained):
             Column("uniformity_all", "uniformity of all cells", "none", digits=2),
             Column("effective_rank", "effective rank", "none", digits=1),
             Column("feature_std", "feature std", "none"),
+            Column("picture", "picture share", "none"),
             Column("position", "position leak R²", "none"),
             Column("position_control", "places shuffled R²", "none"),
             Column("outliers", "outlier norms", "none", digits=4),
@@ -231,6 +240,7 @@ class MeasuresSpec(Untrained):
             "uniformity_all": even.all,
             "effective_rank": float(effective_rank(rows)),
             "feature_std": float(feature_std(rows)),
+            "picture": picture_share(rows, sample),
             "position": leak.mean,
             "position_x": leak.x,
             "position_y": leak.y,

@@ -10,6 +10,7 @@ import torch
 
 from densecl.diagnostics.alignment import alignment, uniformity
 from densecl.diagnostics.norms import norm_outliers
+from densecl.diagnostics.picture_share import picture_share
 from densecl.diagnostics.spectrum import effective_rank
 from densecl.errors import UsageError
 from densecl.pairs import PointSet, match_by_distance, purity
@@ -66,6 +67,7 @@ def test_the_numbers_are_those_of_the_pure_functions_on_two_views(spec, items, v
     for name in ("image", "batch", "all"):
         assert result[f"uniformity_{name}"] == close(getattr(even, name), rel=1e-4)
     assert result["effective_rank"] == close(float(effective_rank(a)), rel=1e-4)
+    assert result["picture"] == close(picture_share(a, src.sample), rel=1e-4)
     assert result["norm_ratio"] == close(norm_outliers(a).ratio, rel=1e-4)
     judged = purity(pairs, src, dst)
     assert result["purity_geometric"] == judged.share
@@ -156,6 +158,7 @@ def test_collapsed_features_show_in_every_measure(spec, items, monkeypatch):
     assert result["effective_rank"] == 0
     assert result["feature_std"] == pytest.approx(0, abs=1e-6)
     assert result["position"] == pytest.approx(0, abs=1e-3)
+    assert result["picture"] == 0
     assert (result["outliers"], result["norm_ratio"]) == (0, 1)
 
 
@@ -188,6 +191,7 @@ def test_too_few_pictures_cells_and_pairs_are_refused(spec, items, blocks):
     [
         ({"max_pictures": 3}, "max_pictures = 3"),
         ({"cells": 1}, "cells = 1"),
+        ({"cells": 6}, "more cells than pictures"),
         ({"decay": 0.0}, "decay"),
         ({"builders": {}}, "builders"),
         ({"views": {"recipe": "mocov9"}}, "mocov9"),
