@@ -19,6 +19,7 @@ camvid = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(camvid)
 
 DRIVES = {"0001TP": "train", "0006R0": "val", "0016E5": "test"}
+OTHERS = ("0006R0", "0016E5")
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +63,22 @@ def test_each_fold_is_tested_on_all_of_one_drive_and_never_saw_it(lists):
 
 def test_validation_is_whole_blocks_and_no_training_photo_is_within_the_gap(lists):
     train, val = (read(lists, "test_0001TP", part) for part in ("train", "val"))
-    for drive in ("0006R0", "0016E5"):
+    for drive in OTHERS:
         moments = sorted(camvid.second_of(name) for name in val if camvid.drive_of(name) == drive)
         assert len(moments) == 20
         assert moments[-1] - moments[0] == pytest.approx(19)
         others = [camvid.second_of(name) for name in train if camvid.drive_of(name) == drive]
         assert min(abs(a - b) for a in moments for b in others) >= camvid.GAP
         assert len(others) == 120 - 20 - 2 * 5
+
+
+def test_lists_of_one_drive_make_up_those_of_the_fold(lists):
+    for part in ("train", "val"):
+        own = {drive: read(lists, "test_0001TP", f"{part}_{drive}") for drive in OTHERS}
+        for drive, names in own.items():
+            assert {camvid.drive_of(name) for name in names} == {drive}
+        assert sum(own.values(), []) == read(lists, "test_0001TP", part)
+    assert not (lists / "test_0001TP" / "train_0001TP.txt").exists()
 
 
 def test_dense_video_counts_one_photo_a_second_in_the_labelled_lists():
@@ -110,7 +120,14 @@ def test_real_lists_leave_no_photo_on_both_sides(tmp_path):
             assert not parts["train"] & parts["val"]
 
 
-@pytest.mark.parametrize("name", ["camvid_by_drive", "camvid_anchors"])
+FOLDS = {
+    "camvid_by_drive": {f"test_{drive}" for drive in DRIVES},
+    "camvid_across_drives": {f"{a} to {b}" for a in DRIVES for b in DRIVES if a != b},
+    "camvid_anchors": {"official"},
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
 def test_shipped_studies_of_camvid_plan_their_cells(lists, tmp_path, name):
     shipped = set(list_configs())
     config = read_study(name, ["seeds=[0]"], lists)
@@ -120,9 +137,7 @@ def test_shipped_studies_of_camvid_plan_their_cells(lists, tmp_path, name):
     labels = [cell.label for cell in plan.cells]
     assert len(labels) == len(set(labels))
     assert any("pretrain | DenseCL" in label for label in labels)
-    assert {fold.name for fold in plan.folds} == set(
-        ["official"] if name == "camvid_anchors" else [f"test_{drive}" for drive in DRIVES]
-    )
+    assert {fold.name for fold in plan.folds} == FOLDS[name]
     assert not (tmp_path / "out").exists()
 
 

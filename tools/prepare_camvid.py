@@ -9,6 +9,7 @@ and never saw it before:
     OUT/test_<drive>/train.txt        photos of the other drives to fine-tune on
     OUT/test_<drive>/val.txt          photos of the other drives to choose a learning rate on
     OUT/test_<drive>/test.txt         every photo of the drive
+    OUT/test_<drive>/{train,val}_<other>.txt    those of train.txt and val.txt that are of one drive
     OUT/official/*.txt                the official split; unlabelled.txt lists all photos
     OUT/camvid                        a link to CAMVID: OUT is the --data-root of the studies
     OUT/lists.json                    how many photos each list holds, and the rule
@@ -105,12 +106,14 @@ def folds(names: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     parted = {}
     for held_out, test in drives.items():
         others = {drive: own for drive, own in drives.items() if drive != held_out}
-        pairs = [train_and_val(own) for own in others.values()]
+        pairs = {drive: train_and_val(own) for drive, own in others.items()}
         parted[f"test_{held_out}"] = {
             "unlabelled": [name for own in others.values() for name in own],
-            "train": [name for train, _ in pairs for name in train],
-            "val": [name for _, val in pairs for name in val],
+            "train": [name for train, _ in pairs.values() for name in train],
+            "val": [name for _, val in pairs.values() for name in val],
             "test": test,
+            **{f"train_{drive}": train for drive, (train, _) in pairs.items()},
+            **{f"val_{drive}": val for drive, (_, val) in pairs.items()},
         }
     return parted
 
