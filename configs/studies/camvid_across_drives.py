@@ -21,6 +21,14 @@ folds = [
     for _other in _drives
     if len({_third, _own, _other}) == len(_drives)
 ]
+rows = [
+    *_base_.rows,
+    dict(
+        name="PixContrast, negatives of other photos",
+        pretrain="pixcontrast_r18_1xb32-1000s_streets-96px",
+        options={"method.negatives": "others"},
+    ),
+]
 protocols = [
     dict(name="frozen probe", type="probe", fractions=(0.25,), blocks=10, resize=(180, 240)),
 ]

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from densecl.distributed import mean_over_ranks
+from densecl.distributed import gather_rows, mean_over_ranks, rank, row_counts
 from densecl.errors import UsageError
 from densecl.losses import pair_info_nce
 from densecl.methods.pixel_level import PixelLevel
-from densecl.pairs import Pairs, PointSet, all_of, not_in, same_sample
+from densecl.pairs import Pairs, PointSet, Rule, all_of, not_in, not_same_sample, same_sample
 from densecl.registry import METHODS
+
+NEGATIVES = ("own", "others")
 
 
 @METHODS.register_module()
@@ -29,6 +31,9 @@ class PixContrast(PixelLevel):
     Args:
         backbone: config of a backbone, or the module itself.
         temperature: > 0, divides the logits.
+        negatives: ``own``, the paper's: the other cells of the cell's own image. ``others``: the
+            cells of the batch's other images, over all processes, as methods contrast that tell
+            images apart; a comparison, see docs/results.md, "CamVid, across drives".
         **pixel_level: arguments of ``PixelLevel``.
 
     Raises:
@@ -40,14 +45,19 @@ class PixContrast(PixelLevel):
         backbone: dict[str, Any] | nn.Module,
         *,
         temperature: float = 0.3,
+        negatives: str = "own",
         **pixel_level: Any,
     ) -> None:
         if temperature <= 0:
             raise UsageError(
                 f"method.temperature = {temperature}", needed="a number > 0", fix="use 0.3"
             )
+        if negatives not in NEGATIVES:
+            raise UsageError(
+                f"method.negatives = {negatives!r}", needed="one of " + ", ".join(NEGATIVES)
+            )
         super().__init__(backbone, **pixel_level)
-        self.temperature = temperature
+        self.temperature, self.negatives = temperature, negatives
 
     def losses(
         self, queries: list[PointSet], keys: list[PointSet], matches: tuple[Pairs, Pairs]
@@ -58,14 +68,34 @@ class PixContrast(PixelLevel):
 
     def contrast(self, queries: PointSet, keys: PointSet, pairs: Pairs) -> Tensor:
         """``-log( sum_P e^s / (sum_P e^s + sum_N e^s) )`` per cell, over all processes."""
+        rows = keys.fields["loss"]
+        allowed: Rule = all_of(same_sample(queries, keys), not_in(pairs))
+        if self.negatives == "others":
+            rows, pairs, allowed = of_all_ranks(queries, keys, pairs)
         total, cells = pair_info_nce(
             queries.fields["loss"],
-            keys.fields["loss"],
+            rows,
             pairs,
-            allowed=all_of(same_sample(queries, keys), not_in(pairs)),
+            allowed=allowed,
             temperature=self.temperature,
             denominator="in",
             normaliser="anchors",
             reduction="parts",
         )
         return mean_over_ranks(total, cells)
+
+
+def of_all_ranks(queries: PointSet, keys: PointSet, pairs: Pairs) -> tuple[Tensor, Pairs, Rule]:
+    """What ``others`` contrasts with: keys of every process, of which only other images' repel.
+
+    Returns:
+        (K, D) the keys, which are the teacher's and have no gradient; the pairs with them; the
+        rule of the negatives.
+    """
+    counts = row_counts(keys.sample)
+    before = sum(counts[: rank()])
+    first = sum(row_counts(keys.sample.new_empty(keys.num_samples))[: rank()])
+    everyone = gather_rows(keys.fields["loss"], counts=counts)
+    moved = Pairs(pairs.src, pairs.dst + before, num_src=len(queries), num_dst=len(everyone))
+    theirs = gather_rows(keys.sample + first, counts=counts)
+    return everyone, moved, not_same_sample(queries.sample + first, theirs)

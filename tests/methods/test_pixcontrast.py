@@ -104,6 +104,49 @@ def test_keys_of_other_images_are_no_negatives():
     assert not torch.equal(loss, other)
 
 
+@pytest.mark.parametrize("temperature", [0.1, 0.3])
+def test_negatives_of_other_images_equal_a_float64_loop(temperature):
+    method = pixcontrast(temperature=temperature, negatives="others", symmetric=False)
+    method = method.double().eval()
+    views, masks = case(method)
+    with torch.no_grad():
+        found = float(method(views).losses["pixel"])
+        queries, keys = method.ask(views[0]), method.answer(views[1])
+    count, cells = masks.shape[0], masks.shape[1]
+    query, key = (p.fields["loss"].numpy().reshape(count, cells, -1) for p in (queries, keys))
+    losses = []
+    for b in range(count):
+        for i in np.flatnonzero(masks[b].any(1)):
+            positive = sum(
+                math.exp(query[b, i] @ key[b, j] / temperature) for j in np.flatnonzero(masks[b, i])
+            )
+            negative = sum(
+                math.exp(query[b, i] @ key[other, j] / temperature)
+                for other in range(count)
+                for j in range(cells)
+                if other != b
+            )
+            losses.append(-math.log(positive / (positive + negative)))
+    assert found == pytest.approx(np.mean(losses), rel=1e-10)
+
+
+def test_other_cells_of_the_own_image_are_then_no_negatives():
+    method = pixcontrast(symmetric=False, negatives="others")
+    torch.manual_seed(0)
+    query, key = torch.randn(8, 5), torch.randn(8, 5)
+    pairs = Pairs(torch.tensor([0, 1]), torch.tensor([0, 1]), num_src=8, num_dst=8)
+
+    def loss():
+        both = (pairs, pairs.swap())
+        return method.losses([points(query, 2)], [points(key, 2)], both)["pixel"]
+
+    first = loss()
+    key[2:4] = torch.randn(2, 5)
+    assert torch.equal(loss(), first)
+    key[6] = -key[6]
+    assert not torch.equal(loss(), first)
+
+
 def test_equal_cells_give_the_log_of_their_number():
     method = pixcontrast(symmetric=False)
     rows = points(torch.ones(9, 5), 1)
@@ -115,8 +158,9 @@ def test_equal_cells_give_the_log_of_their_number():
     assert float(loss) == pytest.approx(math.log(3), rel=1e-5)
 
 
-def test_gradient_equals_differences():
-    method = pixcontrast(symmetric=False)
+@pytest.mark.parametrize("negatives", ["own", "others"])
+def test_gradient_equals_differences(negatives):
+    method = pixcontrast(symmetric=False, negatives=negatives)
     torch.manual_seed(0)
     query = torch.randn(8, 3, dtype=torch.float64, requires_grad=True)
     key = torch.randn(8, 3, dtype=torch.float64)
@@ -151,3 +195,8 @@ def test_the_untrained_loss_lies_between_zero_and_the_number_of_cells():
 def test_zero_temperature_is_refused_with_the_field_named():
     with pytest.raises(UsageError, match=r"method\.temperature"):
         pixcontrast(temperature=0.0)
+
+
+def test_unknown_negatives_are_refused_with_the_field_named():
+    with pytest.raises(UsageError, match=r"method\.negatives = 'all'"):
+        pixcontrast(negatives="all")

@@ -20,6 +20,9 @@ CASES = {
     "pixcontrast, group norm, uneven": Case({**PIXCONTRAST, **PLAIN}, counts=(4, 2), steps=3),
     "pixcontrast, frozen": Case(PIXCONTRAST, norm="frozen"),
     "pixcontrast, cross-process": Case(PIXCONTRAST, norm="sync", steps=3),
+    "pixcontrast, negatives of others, uneven": Case(
+        {**PIXCONTRAST, **PLAIN, "negatives": "others"}, counts=(4, 2), steps=3
+    ),
     "pixcontrast, a rank without pairs": Case(PIXCONTRAST, norm="sync", apart=1),
 }
 
