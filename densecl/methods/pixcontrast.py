@@ -68,10 +68,12 @@ class PixContrast(PixelLevel):
 
     def contrast(self, queries: PointSet, keys: PointSet, pairs: Pairs) -> Tensor:
         """``-log( sum_P e^s / (sum_P e^s + sum_N e^s) )`` per cell, over all processes."""
-        rows = keys.fields["loss"]
-        allowed: Rule = all_of(same_sample(queries, keys), not_in(pairs))
+        allowed: Rule
         if self.negatives == "others":
             rows, pairs, allowed = of_all_ranks(queries, keys, pairs)
+        else:
+            rows = keys.fields["loss"]
+            allowed = all_of(same_sample(queries, keys), not_in(pairs))
         total, cells = pair_info_nce(
             queries.fields["loss"],
             rows,
@@ -87,6 +89,10 @@ class PixContrast(PixelLevel):
 
 def of_all_ranks(queries: PointSet, keys: PointSet, pairs: Pairs) -> tuple[Tensor, Pairs, Rule]:
     """What ``others`` contrasts with: keys of every process, of which only other images' repel.
+
+    Args:
+        queries: Q cells of this process. keys: of this process.
+        pairs: between them.
 
     Returns:
         (K, D) the keys, which are the teacher's and have no gradient; the pairs with them; the
